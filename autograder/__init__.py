@@ -1,0 +1,1 @@
+"""autograder: what instructors run.  Nothing a student receives imports it."""

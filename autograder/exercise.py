@@ -1,0 +1,110 @@
+"""What an exercise is: one entry in `autograder/exercises/`, from which everything else follows."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnlab.compare import same
+from cnnlab.probes import Probe, Raises, Shipped
+
+HIDDEN_PROBES = 6  # drawn afresh for each grading run
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misconception as runnable code.
+
+    name: a word or two with underscores.
+    says: what a good teaching assistant would say, in a sentence or two, without the solution.
+    run: a function like the student's, wrong in this one way.
+    """
+
+    name: str
+    says: str
+    run: Callable
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    id: the name in `check("id", ...)`; unique in the course.
+    points: what a full answer earns.
+    oracle: a trusted, independent implementation with the student's signature.
+    probes: calls whose inputs tell wrong answers apart; shown to the student when they fail.
+    random: draws one more such call from a NumPy generator, for the grader; None without arguments.
+    mistakes: known wrong answers.
+    alternatives: at least two correct answers, each written differently.
+    hints: a question; a picture or tiny worked case; pseudocode with shapes; the reason.
+    """
+
+    id: str
+    points: float
+    oracle: Callable
+    probes: list[Probe]
+    random: Callable[[np.random.Generator], Probe] | None
+    mistakes: list[Mistake]
+    alternatives: list[Callable]
+    hints: list[str]
+
+
+def call(*args, part: str = "", **kwargs) -> Probe:
+    """A probe: the student's function will be called with these arguments."""
+    return Probe(args, kwargs, part=part)
+
+
+def load_all() -> dict[str, list[Exercise]]:
+    """Every exercise, by notebook slug, in the order of the course."""
+    import autograder.exercises as package
+
+    slugs = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0].isdigit())
+    return {s: importlib.import_module(f"autograder.exercises.{s}").EXERCISES for s in slugs}
+
+
+def ship(exercise: Exercise, function: str) -> Shipped:
+    """The exercise as data for the student: oracle and mistakes evaluated on the visible probes."""
+    return _evaluate(exercise, function, exercise.probes)
+
+
+def draw_hidden(exercise: Exercise, function: str, seed: int) -> Shipped | None:
+    """Fresh probes for the grader, in the same form; the same seed gives the same probes."""
+    if exercise.random is None:
+        return None
+    rng = np.random.default_rng([seed, *exercise.id.encode()])
+    return _evaluate(exercise, function, [exercise.random(rng) for _ in range(HIDDEN_PROBES)])
+
+
+def _evaluate(exercise, function, probes):
+    filled = []
+    for probe in probes:
+        expected = answer(exercise.oracle, probe)
+        if isinstance(expected, Raises):
+            raise ValueError(f"{exercise.id}: the oracle itself raises {expected.name} on a probe.")
+        wrong = {m.name: answer(m.run, probe) for m in exercise.mistakes}
+        filled.append(Probe(probe.args, probe.kwargs, expected,
+                            {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part))
+    return Shipped(exercise.id, exercise.points, function,
+                   tuple(inspect.signature(exercise.oracle).parameters), tuple(filled),
+                   {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints))
+
+
+def answer(function: Callable, probe: Probe):
+    """What `function` returns on copies of the probe's arguments, or Raises."""
+    args, kwargs = copy.deepcopy((probe.args, probe.kwargs))
+    try:
+        with np.errstate(all="ignore"):
+            value = function(*args, **kwargs)
+    except Exception as e:  # noqa: BLE001  a mistake may fail in any way; which one is the data
+        return Raises(type(e).__name__)
+    return np.array(value) if isinstance(value, np.ndarray) else value
+
+
+def _equal(expected, value):
+    return not isinstance(value, Raises) and same(expected, value)

@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import functools
+
+import matplotlib
+import pytest
+
+from autograder.build import source_notebooks
+from autograder.exercise import load_all
+
+matplotlib.use("agg")
+
+
+@functools.cache
+def _names(slug: str) -> dict:
+    notebook = source_notebooks({slug: load_all()[slug]})[slug]
+    names = {"__name__": "__main__"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, f"<{cell.id}>", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def names_of():
+    """`names_of(slug)`: every name the solution notebook defines when it runs top to bottom.
+
+    Tests hold the numbers in a notebook's prose against these.
+    """
+    return _names
