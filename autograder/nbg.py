@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+import warnings
 from pathlib import Path
 
+from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import Execute
 from traitlets.config import Config
 
 # nbgrader runs `alembic` by name when it makes a gradebook; it lies beside this Python.
@@ -17,16 +22,23 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 CELL_TIMEOUT = 20
 
 
-def config(root: Path, course_id: str = "cnnlab") -> Config:
-    """The configuration every nbgrader tool uses in the course at `root`."""
+def config(root: Path) -> Config:
+    """The configuration that every nbgrader tool uses in the course at `root`."""
     c = Config()
     c.CourseDirectory.root = str(root)
-    c.CourseDirectory.course_id = course_id
+    c.CourseDirectory.course_id = "cnnlab"
     c.ClearSolutions.text_stub = "*Write your answer here.*"
+    # A written question holds its mark scheme beside the answer; nbgrader expects it in task cells only.
+    c.ClearMarkScheme.enforce_metadata = False
     c.OverwriteCells.add_missing_cells = True
     c.OverwriteCells.missing_cell_notification = "This graded cell was missing and has been put back.\n\n"
+    # Our Execute in place of nbgrader's; what comes before and after it stays nbgrader's.
+    c.Autograde.autograde_preprocessors = [
+        "autograder.execute.ExecuteWithHiddenProbes" if p is Execute else f"{p.__module__}.{p.__name__}"
+        for p in Autograde.autograde_preprocessors.default(None)]
     c.Execute.timeout = CELL_TIMEOUT
     c.Execute.shutdown_kernel = "immediate"
+    c.Execute.extra_arguments = ["--log-level=ERROR"]  # not a warning for each kernel started
     c.Execute.error_on_timeout = {
         "ename": "CellTimeoutError", "evalue": "",
         "traceback": [f"Stopped: this cell ran for more than {CELL_TIMEOUT} seconds, probably a loop "
@@ -34,25 +46,35 @@ def config(root: Path, course_id: str = "cnnlab") -> Config:
     return c
 
 
-def convert(converter: type, settings: Config, assignment: str, student: str = "*",
-            force: bool = True) -> None:
-    """Run an nbgrader converter on one assignment.
+def database(root: Path) -> str:
+    """The URL of the course's grade book."""
+    return f"sqlite:///{root / 'gradebook.db'}"
 
-    Raises NbGraderException, with nbgrader's own explanation, if it fails.
+
+def convert(converter: type, settings: Config, assignment: str, student: str = "*") -> None:
+    """Run an nbgrader converter on one assignment, replacing what it made before.
+
+    Raises NbGraderException if it fails; the message is the cause in one line.
     """
-    from nbgrader.converters.base import NbGraderException
-
     settings = settings.copy()
     settings.CourseDirectory.assignment_id = assignment
     settings.CourseDirectory.student_id = student
     tool = converter(coursedir=CourseDirectory(config=settings), config=settings)
-    tool.force = force
+    tool.force = True
     heard = _Listener()
     tool.log = heard.logger
     try:
-        tool.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbgrader's own, about its use of SQLAlchemy and nbformat
+            tool.start()
     except NbGraderException as e:
-        raise NbGraderException("\n".join(heard.errors) or str(e)) from e
+        raise NbGraderException(_cause("\n".join([*heard.errors, str(e)]))) from e
+
+
+def _cause(text):
+    """The line of a traceback that says what went wrong: the last that names an exception."""
+    named = re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception|Invalid\w*): .+)$", text, re.MULTILINE)
+    return named[-1] if named else text.strip().splitlines()[-1]
 
 
 class _Listener(logging.Handler):

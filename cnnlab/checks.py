@@ -66,17 +66,18 @@ class Verdict:
 
 
 class Score(float):
-    """The points earned: a number to nbgrader, a report to a reader in Jupyter."""
+    """The points earned: a number to nbgrader, a report to a reader in Jupyter.
 
-    verdict: Verdict
+    It keeps the finished page only.  The verdict holds what hidden probes expect.
+    """
 
     def __new__(cls, verdict: Verdict) -> Score:
         self = super().__new__(cls, verdict.score)
-        self.verdict = verdict
+        self._page = report.html(verdict)
         return self
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"text/plain": repr(self), "text/html": report.html(self.verdict)}
+        return {"text/plain": repr(self), "text/html": self._page}
 
 
 def check(exercise: str, answer) -> Score:

@@ -51,8 +51,7 @@ def text(verdict) -> str:
 
 def html(verdict) -> str:
     """The report as one HTML element with inline styles that suit light and dark themes."""
-    passed = verdict.shown is None
-    edge = "#2e7d32" if passed else "#c62828"
+    edge = {"✓": "#2e7d32", "✗": "#c62828", "○": "#757575"}[_headline(verdict)[0]]
     out = [f'<div style="border-left:5px solid {edge};padding:.3em 0 .3em 1em;margin:.3em 0;'
            'max-width:60em"><div style="font-size:110%;font-weight:bold">'
            f"{_html.escape(_headline(verdict))}</div>"]
@@ -133,8 +132,8 @@ def _tables(verdict):
         if array.ndim == 0 or array.size == 0:
             continue
         cut, label = _window(array.shape, first)
-        tables.append((title + label, np.atleast_2d(array[cut]),
-                       None if wrong is None else np.atleast_2d(wrong[cut])))
+        mark = wrong is not None and array is got
+        tables.append((title + label, np.atleast_2d(array[cut]), np.atleast_2d(wrong[cut]) if mark else None))
     return tables
 
 

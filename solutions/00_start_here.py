@@ -1,16 +1,85 @@
 # %% [markdown]
 # # 00 Start here
+#
+# This notebook shows how the course works: what an exercise is, how its check talks to you, where to get a
+# hint, and how to hand in. It takes about fifteen minutes, needs no download, and its one exercise turns
+# green within a minute.
+#
+# **What you will be able to do**
+#
+# - run a notebook from top to bottom and know what state it is in;
+# - complete an exercise, and read what its check says when it is wrong;
+# - ask for hints one at a time;
+# - answer a written question and hand the notebook in.
+
+# %% [markdown]
+# ## Cells
+#
+# A notebook is a list of cells. Click the cell below and press **Shift+Enter**: it runs, and the next cell is
+# selected. The number in brackets on its left counts what has run, in that order; the order on the page does
+# not matter to Python. If things get confused, choose *Kernel → Restart Kernel and Run Up to Selected Cell*.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 
-from cnnlab import check, hint
+from cnnlab import check, data, hint, plots
+
+# %% [markdown]
+# An image is an array of numbers. This one is grey: one number per pixel, 0 for black, 1 for white. Its shape
+# is (height, width), rows first, as everywhere in this course.
+
+# %%
+photo = data.grey(data.photo("china"))
+plots.images(photo, titles=[f"shape {photo.shape}, values {photo.min():.2f} to {photo.max():.2f}"])
+
+# %% [markdown]
+# ## An exercise
+#
+# Each exercise asks for one function. You get its name, its arguments and a docstring that says what goes in
+# and what comes out, with shapes. Below it stands a check: one line, which you run but do not change.
+#
+# The exercise of this notebook: `brighten(image, amount)` adds `amount` to every pixel. A pixel can be no
+# whiter than 1 and no blacker than 0.
+#
+# **Predict.** A pixel has the value 0.875, and `amount` is 0.25. What should become of it?
+
+# %% [markdown]
+# Here is a first try, wrong on purpose, and its check. Run both cells and read what comes out.
+
+# %%
+def brighten_too_simple(image, amount):
+    return image + amount
+
+# %%
+check("brighten", brighten_too_simple)
+
+# %% [markdown]
+# ## How to read a check
+#
+# A check calls your function with small inputs, chosen so that wrong answers show. It then tells you, from the
+# top:
+#
+# - the points, and the kind of trouble: the call, the shape, the dtype, or the values;
+# - **Called**: the smallest call that went wrong, so that you can repeat it yourself;
+# - what came back and what was expected, and where in the array they differ: places marked ✗;
+# - **Likely cause**, if your answer is exactly what one known mistake gives. If it could be several, the check
+#   stays silent rather than guess.
+#
+# Green and ✓ mean all points.
+
+# %% [markdown]
+# ## Your turn
+#
+# Complete `brighten`: replace the line `raise NotImplementedError()`, run the cell, then run the check below it.
+# Run the check as often as you like; nothing is counted or sent anywhere.
 
 # %% tags=["exercise:brighten"]
 def brighten(image, amount):
-    """Add `amount` to every pixel, keeping the result between 0 and 1.
+    """Add `amount` to every pixel and keep the result between 0 and 1.
 
-    image (H, W) float64, values 0 to 1; amount a number.  Returns (H, W).
+    image (H, W) float64, values from 0 to 1; amount a number, may be negative.
+    Returns a new array (H, W) float64.
     """
     ### BEGIN SOLUTION
     return np.clip(image + amount, 0, 1)
@@ -18,3 +87,99 @@ def brighten(image, amount):
 
 # %% tags=["check:brighten"]
 check("brighten", brighten)
+
+# %% [markdown]
+# ## Hints
+#
+# Every exercise has four hints: a question, a worked case, the steps with their shapes, and the reason. Each
+# call of `hint` shows the next one. Run this cell again for more, and try after each.
+
+# %%
+hint("brighten")
+
+# %% [markdown]
+# When your function is right, this shows what it does. **Predict** first: after adding 0.4, which parts of the
+# photograph have lost all detail, the sky or the trees?
+
+# %%
+plots.images(photo, brighten(photo, 0.4), brighten(photo, -0.4), vmin=0, vmax=1, height=2.2,
+             titles=["original", "amount 0.4", "amount −0.4"])
+
+# %% [markdown]
+# The sky: its pixels were near 1 already, so they all end at 1, and what is equal cannot be told apart again.
+# Limiting values loses information; subtracting 0.4 afterwards does not bring the clouds back. The cell below
+# counts the pixels that have become pure white.
+
+# %%
+white_before = np.mean(photo >= 1)
+white_after = np.mean(brighten(photo, 0.4) >= 1)
+print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} after")
+
+# %% [markdown]
+# ## A written question
+#
+# Some questions are answered in words and graded by a person. Write below, in the cell itself: double-click it,
+# replace the line in italics, press Shift+Enter.
+
+# %% [markdown] tags=["written:changed_input:2"]
+# **Question (2 points).** A student writes `image += amount` as the first line of `brighten`. The check refuses
+# it, although the returned values are right. What would go wrong in the cells above if it did not, and why?
+#
+# <!-- BEGIN SOLUTION -->
+# **Answer.** `image += amount` changes the array that was passed in, and that array is `photo` itself, not a copy. After
+# `brighten(photo, 0.4)` the name `photo` stands for the changed image, so the next call adds −0.4 to an image that is
+# 0.4 too bright, and every later cell, the picture called "original" included, may show changed pixels.
+#
+# **Rubric.**
+#
+# - 1 point: says that the caller's array (`photo`) is changed, because the function works on the same array and not
+#   on a copy.
+# - 1 point: names a consequence: later uses of `photo`, such as the next call or the "original" picture, are wrong
+#   or depend on the order in which cells run.
+# <!-- END SOLUTION -->
+
+# %% [markdown]
+# ## Points and grading
+#
+# The number under a check is your score for that exercise. When your notebook is graded, it is run from top to
+# bottom in a fresh kernel, and each check also calls your function with inputs you have not seen, made the same
+# way. A function that does what its docstring says passes; one that only fits the visible inputs does not.
+#
+# Each check stands for itself: a wrong exercise costs its own points and no others, as long as its function can be
+# called by the exercises that use it.
+
+# %% [markdown]
+# ## Handing in
+#
+# 1. *Kernel → Restart Kernel and Run All Cells*: does everything you finished still pass?
+# 2. Save (Ctrl+S).
+# 3. If your course uses nbgrader's *Assignment List*, press *Submit* there. Otherwise give your instructor the file
+#    `00_start_here.ipynb` in the way they asked for.
+#
+# Leave the check cells and the file's name as they are. You may add cells and functions of your own anywhere.
+
+# %% [markdown]
+# ## When you are stuck
+#
+# 1. Repeat the call the check shows, in a new cell, and look at what your function returns.
+# 2. Put a `print` into your function: the check shows what it printed.
+# 3. Ask for a hint.
+# 4. Explain aloud, line by line, what the shapes are. Most errors in this course are shapes.
+# 5. Go on. An unfinished exercise says so, and the others can be done without it unless they use its function.
+
+# %% [markdown]
+# ## Summary
+#
+# | to do | how |
+# |---|---|
+# | run a cell | Shift+Enter |
+# | start afresh | *Kernel → Restart Kernel and Run All Cells* |
+# | test an exercise | run its `check("id", function)` |
+# | get help | `hint("id")`, up to four times |
+# | see your points | the number the check returns |
+# | hand in | save, then *Submit* or give the file to your instructor |
+#
+# **Where to read more.** On why this course asks you to predict before you run: Crouch, Fagen, Callan and Mazur,
+# *Classroom demonstrations: Learning tools or entertainment?*, American Journal of Physics, 2004. On the tool that
+# grades: Project Jupyter et al., *nbgrader: A Tool for Creating and Grading Assignments in the Jupyter Notebook*,
+# Journal of Open Source Education, 2019.

@@ -1,0 +1,45 @@
+# `make demo` and `make test` need Python 3.11 or newer with venv, and git; the rest they install.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab build solutions test check-exercises lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+demo: .venv/ready build  ## make a class, grade it, show the scores and the feedback (build/demo)
+	@$(BIN)/python -m autograder.demo
+
+lab: .venv/ready  ## open JupyterLab on the student notebooks
+	@$(BIN)/python -m autograder.lab notebooks
+
+build: .venv/ready  ## bring notebooks/ and cnnlab/exercises/ up to date with their sources
+	@$(BIN)/python -m autograder.build
+
+solutions: .venv/ready  ## executed solution notebooks in build/solutions
+	@$(BIN)/python -m autograder.solutions
+
+test: .venv/ready  ## run every test
+	@$(BIN)/python -m pytest
+
+check-exercises: .venv/ready  ## check the checks: every stub, solution and mistake of every exercise
+	@$(BIN)/python -m autograder.check_exercises
+
+lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions
+	@$(BIN)/python -m autograder.lock
+
+clean:  ## remove what the other targets made (.venv stays)
+	rm -rf build .pytest_cache .hypothesis
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "cnnlab needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo \
+	  "Python's venv module is missing. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "Installing the locked packages into .venv (once, a few minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock || { echo \
+	  "The packages could not be installed; the lines above say why. Without a network they must be in pip's cache." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,191 @@
+"""The command line of `autograder`: each command does one step of a term."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autograder.course import Course, CourseError, Graded, Row
+
+console = Console(highlight=False)
+
+TERM = """A term, step by step:
+
+  autograder init ~/cnn-2027                     make a course: an ordinary nbgrader course directory
+  autograder release --course ~/cnn-2027         the student notebooks, in release/
+  autograder collect ~/hand-ins.zip --course …   put what students handed in into submitted/
+  autograder grade --course …                    run and score it
+  autograder feedback --course …                 one HTML page per student and notebook
+  autograder export grades.csv --course …        student, notebook, score, max_score
+
+Inside the course directory --course can be left out. Written answers are graded by hand in
+nbgrader's Formgrader: start `jupyter lab` in the course directory.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.  Returns 0, 1 if some submission failed, 2 if the command could not be done."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except (CourseError, ValueError) as e:
+        print(f"autograder {arguments.command}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. What was graded is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="autograder", description="Release, collect and grade the notebooks of the course.",
+        epilog=TERM, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    init = commands.add_parser("init", help="make a course directory",
+                               description="Make a course directory, or bring its sources up to date.")
+    init.add_argument("dir", type=Path, metavar="DIR", help="a new or empty folder, or an older course")
+    init.set_defaults(run=_init)
+
+    def command(name, run, help, description):
+        sub = commands.add_parser(name, help=help, description=description)
+        sub.add_argument("--course", type=Path, default=Path("."), metavar="DIR",
+                         help="the course directory (default: where you are)")
+        sub.set_defaults(run=run)
+        return sub
+
+    def notebooks(sub):
+        sub.add_argument("notebooks", nargs="*", metavar="NOTEBOOK",
+                         help="such as 02 or 02_convolution (default: all)")
+
+    release = command("release", _release, "make the student notebooks",
+                      "Generate the student notebooks with nbgrader, in release/.")
+    notebooks(release)
+
+    collect = command("collect", _collect, "take in what students handed in",
+                      "Copy notebooks into submitted/STUDENT/NOTEBOOK/. Understood are STUDENT/NOTEBOOK.ipynb "
+                      "and STUDENT_NOTEBOOK.ipynb, also inside one more folder. A newer hand-in replaces an "
+                      "older one; everything left out is named with the reason.")
+    collect.add_argument("path", type=Path, metavar="DIR_OR_ZIP", help="a folder or a zip of submissions")
+
+    grade = command("grade", _grade, "run and score submissions",
+                    "Run and score what was collected. Submissions that were graded and have not changed "
+                    "since are left as they are.")
+    notebooks(grade)
+    grade.add_argument("--student", action="append", default=[], metavar="NAME",
+                       help="only this student (may be repeated)")
+    grade.add_argument("--force", action="store_true", help="grade again what was graded before")
+
+    feedback = command("feedback", _feedback, "write HTML feedback",
+                       "Write one HTML page per student and notebook, in feedback/.")
+    notebooks(feedback)
+
+    export = command("export", _export, "write the scores as CSV",
+                     "Write the scores as CSV: student, notebook, score, max_score. A submission that could "
+                     "not be graded has an empty score.")
+    export.add_argument("file", type=Path, nargs="?", metavar="FILE",
+                        help="where to write (default: grades.csv in the course directory)")
+    return parser
+
+
+def _init(arguments):
+    course = Course.init(arguments.dir)
+    console.print(f"{course.root} holds {len(course.notebooks())} notebooks: {', '.join(course.notebooks())}.")
+    console.print(f"Next: autograder release --course {arguments.dir}")
+    return 0
+
+
+def _release(arguments):
+    course = Course.open(arguments.course)
+    for path in course.release(course.chosen(arguments.notebooks)):
+        console.print(f"released {path.relative_to(course.root)}")
+    return 0
+
+
+def _collect(arguments):
+    course = Course.open(arguments.course)
+    counts = defaultdict(int)
+    for item in course.collect(arguments.path):
+        counts[item.note or "left out"] += 1
+        if item.problem:
+            console.print(f"  {item.path}: {item.problem}", markup=False, soft_wrap=True)
+    console.print(", ".join(f"{n} {what}" for what, n in counts.items()) or "Nothing found.")
+    return 0 if set(counts) - {"left out"} else 1
+
+
+def _grade(arguments):
+    course = Course.open(arguments.course)
+    pairs = course.submissions(course.chosen(arguments.notebooks), arguments.student)
+    if not pairs:
+        raise CourseError("There is nothing to grade; put submissions in with `autograder collect`.")
+    done = grade_with_progress(course, pairs, arguments.force)
+    console.print(class_table(course.rows()))
+    return report_failures(done)
+
+
+def grade_with_progress(course: Course, pairs: list[tuple[str, str]], force: bool = False) -> list[Graded]:
+    """Grade `pairs` of (student, notebook) and show how far it is."""
+    done = []
+    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(pairs))
+        for graded in course.grade(pairs, force):
+            done.append(graded)
+            progress.update(task, advance=1, description=f"{graded.student} {graded.notebook}")
+    return done
+
+
+def report_failures(done: list[Graded]) -> int:
+    """Say how many were graded, and name every one that could not be.  Returns the exit code."""
+    failed = [g for g in done if g.state == "failed"]
+    for g in failed:
+        console.print(f"could not grade {g.student} {g.notebook}: {g.why}", markup=False, soft_wrap=True)
+    counts = {s: sum(g.state == s for g in done) for s in ("graded", "unchanged", "failed")}
+    console.print(", ".join(f"{n} {s}" for s, n in counts.items() if n) + ".")
+    return 1 if failed else 0
+
+
+def class_table(rows: list[Row]) -> Table:
+    """Students down, notebooks across: score of maximum, and what waits to be graded by hand."""
+    notebooks = sorted({r.notebook for r in rows})
+    by_student = defaultdict(dict)
+    for r in rows:
+        by_student[r.student][r.notebook] = r
+    table = Table("student", *notebooks, "by hand")
+    for student, own in sorted(by_student.items()):
+        cells = [_cell(own.get(n)) for n in notebooks]
+        waiting = sum(r.by_hand for r in own.values())
+        table.add_row(student, *cells, str(waiting) if waiting else "")
+    return table
+
+
+def _cell(row):
+    if row is None:
+        return ""
+    return f"{'not graded' if row.score is None else f'{row.score:g}'} / {row.max_score:g}"
+
+
+def _feedback(arguments):
+    course = Course.open(arguments.course)
+    pages = course.feedback(course.chosen(arguments.notebooks))
+    console.print(f"{len(pages)} pages in {course.root / 'feedback'}" if pages
+                  else "Nothing is graded yet; run `autograder grade` first.")
+    return 0 if pages else 1
+
+
+def _export(arguments):
+    course = Course.open(arguments.course)
+    path = arguments.file or course.root / "grades.csv"
+    console.print(f"{course.export(path)} rows in {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""A course instance: an ordinary nbgrader course directory, made, filled, graded and read here.
+
+    source/ release/ submitted/ autograded/ feedback/   as in any nbgrader course
+    gradebook.db  nbgrader_config.py  grading.log
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
+from nbgrader.converters.base import NbGraderException
+
+from autograder import nbg
+from autograder.build import source_notebooks
+from autograder.collect import Collected, found_notebooks
+from autograder.exercise import load_all
+
+CONFIG = '''"""An nbgrader configuration, made by `autograder init`.  Add your own settings at the end."""
+from pathlib import Path
+
+from autograder.nbg import config
+
+c = get_config()
+c.merge(config(Path(__file__).parent))
+'''
+
+
+class CourseError(Exception):
+    """Something the instructor has to know or do; the message is one sentence for them."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What became of one submission: `state` is "graded", "unchanged" or "failed", `why` a sentence."""
+
+    student: str
+    notebook: str
+    state: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the grade book.  score is None for a submission that was never graded.
+
+    by_hand: how many written answers still wait for a grader.
+    """
+
+    student: str
+    notebook: str
+    score: float | None
+    max_score: float
+    by_hand: int = 0
+
+
+@dataclass(frozen=True)
+class Course:
+    """The course instance in the folder `root`."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> Course:
+        """The course in `root`.  Raises CourseError if there is none."""
+        if not (root / "nbgrader_config.py").is_file():
+            raise CourseError(f"{root} is not a course: it has no nbgrader_config.py. "
+                              f"Make one with `autograder init {root}`.")
+        return cls(root.resolve())
+
+    @classmethod
+    def init(cls, root: Path) -> Course:
+        """Make a course in `root`, or bring its sources up to date if it is one already.
+
+        Raises CourseError if `root` holds something else.
+        """
+        if root.is_file() or (root.is_dir() and any(root.iterdir())
+                              and not (root / "nbgrader_config.py").is_file()):
+            raise CourseError(f"{root} exists and is not a course; give a new or empty folder.")
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / "nbgrader_config.py").exists():
+            (root / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
+        for slug, notebook in source_notebooks(load_all()).items():
+            place = root / "source" / slug
+            place.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, place / f"{slug}.ipynb")
+        return cls(root.resolve())
+
+    def notebooks(self) -> list[str]:
+        """The notebooks of this course, in order."""
+        return sorted(p.name for p in (self.root / "source").iterdir() if p.is_dir())
+
+    def chosen(self, names: list[str]) -> list[str]:
+        """The notebooks meant by `names`: a slug or its number; all if empty.  Raises CourseError."""
+        found = []
+        for name in names:
+            fits = [s for s in self.notebooks() if s == name or s.split("_")[0] == name.zfill(2)]
+            if not fits:
+                raise CourseError(f"There is no notebook {name!r}; this course has "
+                                  f"{', '.join(self.notebooks())}.")
+            found += fits
+        return found or self.notebooks()
+
+    def release(self, names: list[str]) -> list[Path]:
+        """Generate the student version of each notebook with nbgrader and enter it in the grade book."""
+        settings = nbg.config(self.root)
+        for slug in names:
+            nbg.convert(GenerateAssignment, settings, slug)
+        return [self.root / "release" / slug / f"{slug}.ipynb" for slug in names]
+
+    def collect(self, path: Path) -> Iterator[Collected]:
+        """Copy the notebooks found in a folder or zip into submitted/, and say what was done with each."""
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+        for item in found_notebooks(path, self.notebooks()):
+            if item.problem:
+                yield item
+                continue
+            place = self.root / "submitted" / item.student / item.notebook
+            target = place / f"{item.notebook}.ipynb"
+            if target.is_file() and target.read_bytes() == item.content:
+                yield item.with_note("unchanged")
+                continue
+            note = "replaced" if target.is_file() else "new"
+            place.mkdir(parents=True, exist_ok=True)
+            partial = target.with_suffix(".partial")
+            partial.write_bytes(item.content)
+            partial.replace(target)
+            (place / "timestamp.txt").write_text(now, encoding="utf-8")
+            yield item.with_note(note)
+
+    def submissions(self, names: list[str], students: list[str]) -> list[tuple[str, str]]:
+        """(student, notebook) of all that was handed in, for the notebooks and students asked for."""
+        folders = sorted((self.root / "submitted").glob("*/*/"))
+        pairs = [(f.parent.name, f.name) for f in folders if f.name in names]
+        unknown = set(students) - {s for s, _ in pairs}
+        if unknown:
+            raise CourseError(f"No submission from {', '.join(sorted(unknown))}.")
+        return [(s, n) for s, n in pairs if not students or s in students]
+
+    def grade(self, pairs: list[tuple[str, str]], force: bool = False) -> Iterator[Graded]:
+        """Grade each (student, notebook) with nbgrader; one that fails does not stop the next."""
+        with Gradebook(nbg.database(self.root)) as book:
+            known = {a.name for a in book.assignments}
+        if missing := sorted({n for _, n in pairs} - known):
+            self.release(missing)
+        settings = nbg.config(self.root)
+        for student, slug in pairs:
+            if not force and self._is_graded(student, slug):
+                yield Graded(student, slug, "unchanged")
+                continue
+            try:
+                nbg.convert(Autograde, settings, slug, student)
+                yield Graded(student, slug, "graded")
+            except Exception as e:  # noqa: BLE001  whatever a submission holds, the class goes on
+                why = str(e) if isinstance(e, NbGraderException) else f"{type(e).__name__}: {e}"
+                yield Graded(student, slug, "failed", why)
+
+    def feedback(self, names: list[str]) -> list[Path]:
+        """Write nbgrader's HTML feedback for everything graded; return the pages."""
+        settings = nbg.config(self.root)
+        for slug in names:
+            if list((self.root / "autograded").glob(f"*/{slug}/*.ipynb")):
+                nbg.convert(GenerateFeedback, settings, slug)
+        return [p for slug in names for p in sorted((self.root / "feedback").glob(f"*/{slug}/*.html"))]
+
+    def rows(self) -> list[Row]:
+        """The grade book: one row for each notebook that each student handed in."""
+        rows = []
+        with Gradebook(nbg.database(self.root)) as book:
+            for student, slug in self.submissions(self.notebooks(), []):
+                try:
+                    n = book.find_submission_notebook(slug, slug, student)
+                    graded = self._is_graded(student, slug)
+                    by_hand = sum(g.needs_manual_grade for g in n.grades) if graded else 0
+                    rows.append(Row(student, slug, n.score if graded else None, n.max_score, by_hand))
+                except MissingEntry:
+                    rows.append(Row(student, slug, None, self._max_score(book, slug)))
+        return rows
+
+    def export(self, path: Path) -> int:
+        """Write the grade book as CSV: student, notebook, score, max_score.  Returns the number of rows."""
+        rows = self.rows()
+        partial = path.with_suffix(path.suffix + ".partial")
+        with partial.open("w", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f)
+            writer.writerow(["student", "notebook", "score", "max_score"])
+            for r in rows:
+                writer.writerow([r.student, r.notebook, "" if r.score is None else f"{r.score:g}",
+                                 f"{r.max_score:g}"])
+        partial.replace(path)
+        return len(rows)
+
+    def _is_graded(self, student, slug):
+        """Was exactly this submission graded?  nbgrader copies timestamp.txt along with the notebook."""
+        submitted, graded = (self.root / d / student / slug for d in ("submitted", "autograded"))
+        stamp = graded / "timestamp.txt"
+        return ((graded / f"{slug}.ipynb").is_file() and stamp.is_file()
+                and stamp.read_text() == (submitted / "timestamp.txt").read_text())
+
+    @staticmethod
+    def _max_score(book, slug):
+        try:
+            return book.find_notebook(slug, slug).max_score
+        except MissingEntry:
+            return 0.0
+
+
+def remove(root: Path) -> None:
+    """Delete a course instance and everything in it.  nbgrader write-protects what it graded."""
+    for path in root.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    shutil.rmtree(root)

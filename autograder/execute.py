@@ -1,0 +1,50 @@
+"""nbgrader's Execute, with hidden probes in force while it runs a submission.
+
+nbgrader takes it by configuration (`Autograde.autograde_preprocessors`), so `autograder grade`,
+`nbgrader autograde` and Formgrader's button all use it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbgrader.preprocessors import Execute
+from nbgrader.utils import setenv
+
+from autograder import sources
+from autograder.exercise import draw_hidden, load_all
+from cnnlab.checks import HIDDEN
+from cnnlab.probes import to_json
+
+LOG = "grading.log"
+
+
+class ExecuteWithHiddenProbes(Execute):
+    """Draws probes from a fresh seed for each submission, and writes the seed to grading.log.
+
+    They lie in a private temporary folder that `check` is pointed to and that is gone afterwards.
+    """
+
+    def preprocess(self, nb, resources, km=None):
+        about = resources["nbgrader"]
+        seed = secrets.randbits(32)
+        with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
+            write_hidden_probes(about["notebook"], seed, Path(folder))
+            with setenv(**{HIDDEN: folder}):
+                done = super().preprocess(nb, resources, km)
+        with open(LOG, "a", encoding="utf-8") as log:  # nbgrader works in the course's folder
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            print(now, about["student"], about["notebook"], f"seed={seed}", file=log)
+        return done
+
+
+def write_hidden_probes(slug: str, seed: int, folder: Path) -> None:
+    """Write hidden probes for the exercises of notebook `slug` to `folder`; the same seed, the same probes."""
+    for exercise in load_all()[slug]:
+        drawn = draw_hidden(exercise, sources.function_name(slug, exercise.id), seed)
+        if drawn:
+            (folder / f"{exercise.id}.json").write_text(json.dumps(to_json(drawn)), encoding="utf-8")

@@ -1,0 +1,39 @@
+"""Executed solution notebooks in build/solutions, for instructors to read and show."""
+
+from __future__ import annotations
+
+import sys
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from rich.progress import track
+
+from autograder import sources
+from autograder.build import source_notebooks
+from autograder.exercise import load_all
+
+FOLDER = sources.ROOT / "build" / "solutions"
+
+
+def main() -> int:
+    """Execute every solution notebook and write it.  Returns 1 if a cell failed."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for slug, notebook in track(source_notebooks(load_all()).items(), "running the solutions"):
+        try:
+            execute(notebook)
+        except CellExecutionError as e:
+            failed.append(f"{slug}: {e.ename}: {e.evalue}")
+        nbformat.write(notebook, FOLDER / f"{slug}.ipynb")
+    print("\n".join(failed) or f"The executed solutions are in {FOLDER}.")
+    return 1 if failed else 0
+
+
+def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Run `notebook` in place, top to bottom.  Raises CellExecutionError if a cell fails."""
+    return NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""A real JupyterLab server and a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from autograder import sources
+
+SCREENSHOTS = sources.ROOT / "build" / "screenshots"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if CHROMIUM is None:
+        what = "The browser tests need Chromium; on Debian: apt install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    page = chromium.new_page(viewport={"width": 1100, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "last.png")  # what was on the screen if the test failed
+    page.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """`lab(folder)` starts JupyterLab there, as `make lab` does, and returns its address."""
+    servers = []
+
+    def start(folder: Path) -> str:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        log = tmp_path / "lab.log"
+        with log.open("w") as out:
+            servers.append(subprocess.Popen(
+                [sys.executable, "-m", "autograder.lab", str(folder), "--no-browser", f"--port={port}",
+                 "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"],
+                cwd=folder, stdout=out, stderr=out,
+                env=os.environ | {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}))
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=2).close()
+                return address
+            except OSError:
+                time.sleep(0.5)
+        raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
+
+    yield start
+    for server in servers:
+        server.terminate()
+        server.wait(20)

@@ -1,0 +1,78 @@
+"""collect takes what learning platforms and people give, and names what it leaves out."""
+
+import os
+import zipfile
+
+import pytest
+
+from autograder.collect import found_notebooks
+
+BOOKS = ["00_start_here", "02_convolution"]
+
+
+def make(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return root
+
+
+def found(path):
+    return {(c.student, c.notebook) for c in found_notebooks(path, BOOKS) if not c.problem}
+
+
+def problems(path):
+    return {c.path: c.problem for c in found_notebooks(path, BOOKS) if c.problem}
+
+
+@pytest.mark.parametrize("name", [
+    "ann/02_convolution.ipynb", "ann/02_convolution/02_convolution.ipynb", "ann/work/final/02_convolution.ipynb",
+    "ann_02_convolution.ipynb", "ann-02_convolution.ipynb", "hand-ins/ann/02_convolution.ipynb",
+    "ann/ann_02_convolution.ipynb"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_arrangements_that_are_understood(tmp_path, name, zipped):
+    folder = make(tmp_path / "in", name, name.replace("ann", "Bö_b"))
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as z:
+            for p in folder.rglob("*.ipynb"):
+                z.write(p, p.relative_to(folder))
+        folder = tmp_path / "in.zip"
+    assert found(folder) == {("ann", "02_convolution"), ("Bö_b", "02_convolution")}
+
+
+def test_one_student_alone_is_not_taken_for_a_common_folder(tmp_path):
+    assert found(make(tmp_path, "ann/02_convolution.ipynb")) == {("ann", "02_convolution")}
+
+
+def test_what_is_left_out_is_named_with_the_reason(tmp_path):
+    make(tmp_path, "ann/02_convolution.ipynb", "ann/notes.txt", "ann/other.ipynb", "02_convolution.ipynb")
+    os.symlink("/etc/passwd", tmp_path / "ann" / "00_start_here.ipynb")
+    said = problems(tmp_path)
+    assert "a link" in said["ann/00_start_here.ipynb"]
+    assert "not a notebook" in said["ann/notes.txt"]
+    assert "not a notebook of this course" in said["ann/other.ipynb"]
+    assert "no student" in said["02_convolution.ipynb"]
+    assert found(tmp_path) == {("ann", "02_convolution")}
+
+
+def test_a_zip_that_leads_out_is_refused_file_by_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as z:
+        for name in ("../ann/02_convolution.ipynb", "/ann/02_convolution.ipynb", "bob/02_convolution.ipynb"):
+            z.writestr(name, "x")
+        link = zipfile.ZipInfo("eve/02_convolution.ipynb")
+        link.external_attr = 0o120777 << 16
+        z.writestr(link, "/etc/passwd")
+    assert found(tmp_path / "in.zip") == {("bob", "02_convolution")}
+    assert sum("leads out" in p for p in problems(tmp_path / "in.zip").values()) == 2
+
+
+def test_an_enormous_file_is_not_read(tmp_path):
+    make(tmp_path, "ann/02_convolution.ipynb")
+    os.truncate(tmp_path / "ann" / "02_convolution.ipynb", 60 * 2**20)
+    assert "larger than 50 MB" in problems(tmp_path)["ann/02_convolution.ipynb"]
+
+
+def test_what_is_neither_folder_nor_zip_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="neither a folder nor a zip"):
+        list(found_notebooks(make(tmp_path, "x.rar") / "x.rar", BOOKS))

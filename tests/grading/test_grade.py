@@ -1,0 +1,229 @@
+"""From a submission to a score in nbgrader's grade book, with nbgrader's own execution."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from autograder import execute
+from autograder.cli import main
+from autograder.course import Course, CourseError
+from autograder.exercise import draw_hidden, load_all
+from tests.grading.conftest import RIGHT, SLUG, cell
+
+MAX = 3.0  # one point for the exercise, two for the written question
+
+
+def grade(course, student="ann", **how):
+    return list(course.grade(course.submissions([SLUG], [student]), **how))
+
+
+def score(course, student="ann"):
+    (row,) = [r for r in course.rows() if r.student == student]
+    return row.score
+
+
+@pytest.mark.parametrize(("code", "points"), [
+    (RIGHT, 1),
+    ("def brighten(image, amount):\n    return image + amount", 0),
+    ("def brighten(image, amount):\n    # YOUR CODE HERE\n    raise NotImplementedError()", 0),
+    ("def brighten(image, amount:", 0),
+    ("def brighten(image, amount):\n    import sys; print('noise', file=sys.stderr)\n"
+     "    return np.clip(image + amount, 0, 1)", 1),
+    ("def brighten(image, amount):\n    return (image + amount).clip(0, 1).tolist()", 1),
+])
+def test_code_earns_what_it_is_worth(course, submission, hand_in, code, points):
+    hand_in("ann", submission(code))
+    (done,) = grade(course)
+    assert done.state == "graded"
+    assert score(course) == points
+
+
+def test_an_answer_learnt_by_heart_meets_a_hidden_case(course, submission, hand_in):
+    by_heart = "KNOWN = {}\n" + "\n".join([
+        "import json, cnnlab.probes as p",
+        "for q in p.load('brighten').probes:",
+        "    KNOWN[q.args[0].tobytes(), q.args[1]] = q.expected",
+        "def brighten(image, amount):",
+        "    return KNOWN.get((image.tobytes(), amount), image)"])
+    hand_in("ann", submission(by_heart))
+    grade(course)
+    assert score(course) == 0
+    text = (course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb").read_text()
+    assert "only the grader has" in text
+
+
+def test_hidden_expectations_do_not_reach_the_feedback(course, submission, hand_in, monkeypatch):
+    monkeypatch.setattr(execute.secrets, "randbits", lambda n: 7)
+    wrong_when_hidden = ("def brighten(image, amount):\n"
+                         "    ok = amount in (0.25, 0.3, -0.4, 0.0)\n"
+                         "    return np.clip(image + amount, 0, 1) if ok else image * 0 + 0.123")
+    hand_in("ann", submission(wrong_when_hidden))
+    grade(course)
+    (page,) = course.feedback([SLUG])
+    text = page.read_text()
+    assert score(course) == 0 and "only the grader has" in text
+    (brighten,) = load_all()[SLUG]
+    for probe in draw_hidden(brighten, "brighten", 7).probes:
+        for value in probe.expected.ravel():
+            if 0 < value < 1:
+                assert f"{value:.4g}" not in text
+
+
+def test_the_same_seed_draws_the_same_probes_and_another_seed_others():
+    (brighten,) = load_all()[SLUG]
+    a, b, c = (draw_hidden(brighten, "brighten", s).probes[0].args[1] for s in (1, 1, 2))
+    assert a == b != c
+
+
+def test_each_grading_draws_anew_and_logs_its_seed(course, submission, hand_in):
+    hand_in("ann", submission())
+    grade(course)
+    grade(course, force=True)
+    seeds = [line.split("seed=")[1] for line in (course.root / "grading.log").read_text().splitlines()]
+    assert len(set(seeds)) == 2
+
+
+def test_a_top_level_endless_loop_is_stopped_and_the_rest_is_graded(course, submission, hand_in, monkeypatch):
+    from autograder import nbg
+
+    monkeypatch.setattr(nbg, "CELL_TIMEOUT", 2)
+    notebook = submission()
+    notebook.cells.insert(3, nbformat.v4.new_code_cell("while True:\n    pass"))
+    hand_in("ann", notebook)
+    grade(course)
+    assert score(course) == 1
+    assert "ran for more than 2 seconds" in (
+        course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb").read_text()
+
+
+def test_a_deleted_check_is_put_back_and_scored(course, submission, hand_in):
+    for student, code in (("ann", RIGHT), ("bob", "def brighten(image, amount):\n    return image")):
+        notebook = submission(code)
+        notebook.cells.remove(cell(notebook, "check_brighten"))
+        hand_in(student, notebook)
+        grade(course, student)
+    assert (score(course, "ann"), score(course, "bob")) == (1, 0)
+
+
+def test_a_deleted_solution_scores_nothing(course, submission, hand_in):
+    notebook = submission()
+    notebook.cells.remove(cell(notebook, "brighten"))
+    hand_in("ann", notebook)
+    grade(course)
+    assert score(course) == 0
+
+
+def test_a_changed_check_is_restored(course, submission, hand_in):
+    notebook = submission("def brighten(image, amount):\n    return image")
+    cell(notebook, "check_brighten").source = "1.0"
+    hand_in("ann", notebook)
+    grade(course)
+    assert score(course) == 0
+
+
+def test_a_broken_file_is_reported_and_the_class_goes_on(course, submission, hand_in):
+    hand_in("ann", "{ not a notebook")
+    hand_in("bob", submission())
+    first, second = course.grade(course.submissions([SLUG], []))
+    assert (first.student, first.state) == ("ann", "failed")
+    assert "does not appear to be JSON" in first.why
+    assert (second.student, second.state) == ("bob", "graded")
+    assert score(course, "ann") is None and score(course, "bob") == 1
+
+
+def test_a_copied_check_does_not_stop_the_class(course, submission, hand_in):
+    notebook = submission()
+    notebook.cells.append(cell(notebook, "check_brighten").copy())
+    notebook.cells[-1].id = "copied"
+    hand_in("ann", notebook)
+    hand_in("bob", submission())
+    assert len(list(course.grade(course.submissions([SLUG], [])))) == 2
+    assert score(course, "bob") == 1
+
+
+def test_grading_again_skips_what_has_not_changed_and_takes_a_new_hand_in(course, submission, hand_in):
+    hand_in("ann", submission("def brighten(image, amount):\n    return image"))
+    assert grade(course)[0].state == "graded"
+    assert grade(course)[0].state == "unchanged"
+    assert [c.note for c in hand_in("ann", submission())] == ["replaced"]
+    assert [c.note for c in hand_in("ann", submission())] == ["unchanged"]
+    assert grade(course)[0].state == "graded"
+    assert score(course) == 1
+
+
+def test_the_whole_term_from_the_command_line(tmp_path, capsys):
+    course, handed = tmp_path / "term", tmp_path / "in"
+    assert main(["init", str(course)]) == 0
+    assert main(["release", "00", "--course", str(course)]) == 0
+    notebook = nbformat.read(course / "release" / SLUG / f"{SLUG}.ipynb", as_version=4)
+    for student, code in (("ann", RIGHT), ("bob", "def brighten(image, amount):\n    return image")):
+        cell(notebook, "brighten").source = code
+        (handed / student).mkdir(parents=True)
+        nbformat.write(notebook, handed / student / f"{SLUG}.ipynb")
+    assert main(["collect", str(handed), "--course", str(course)]) == 0
+    assert main(["grade", "--course", str(course)]) == 0
+    assert main(["feedback", "--course", str(course)]) == 0
+    assert main(["export", "--course", str(course)]) == 0
+    assert list(csv.reader((course / "grades.csv").read_text().splitlines())) == [
+        ["student", "notebook", "score", "max_score"],
+        ["ann", SLUG, "1", f"{MAX:g}"], ["bob", SLUG, "0", f"{MAX:g}"]]
+    feedback = (course / "feedback" / "bob" / SLUG / f"{SLUG}.html").read_text()
+    assert "Likely cause" in feedback
+    assert "2 new" in capsys.readouterr().out
+
+
+def test_nbgraders_own_command_grades_with_the_same_engine(course, submission, hand_in):
+    hand_in("ann", submission())
+    subprocess.run([sys.executable, "-m", "nbgrader", "autograde", SLUG], cwd=course.root, check=True,
+                   capture_output=True)
+    assert score(course) == 1
+    assert "ann 00_start_here seed=" in (course.root / "grading.log").read_text()
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["grade", "--course", "{tmp}"], "is not a course"),
+    (["grade", "77", "--course", "{course}"], "There is no notebook '77'"),
+    (["grade", "--course", "{course}"], "nothing to grade"),
+    (["grade", "--student", "zoe", "--course", "{course}"], "No submission from zoe"),
+    (["collect", "{tmp}/nowhere", "--course", "{course}"], "neither a folder nor a zip"),
+    (["init", "{tmp}"], "exists and is not a course"),
+])
+def test_bad_input_gets_one_sentence(course, tmp_path, capsys, arguments, says):
+    filled = [a.format(tmp=tmp_path, course=course.root) for a in arguments]
+    assert main(filled) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+def test_init_twice_keeps_what_the_instructor_wrote(course):
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + "c.Execute.timeout = 5\n")
+    Course.init(course.root)
+    assert "c.Execute.timeout = 5" in config.read_text()
+    with pytest.raises(CourseError):
+        Course.open(course.root / "source")
+
+
+def test_the_written_question_waits_for_a_person(course, submission, hand_in):
+    notebook = submission()
+    cell(notebook, "written_changed_input").source += "\n\nIt changes the array of the caller."
+    hand_in("ann", notebook)
+    grade(course)
+    (row,) = course.rows()
+    assert (row.score, row.max_score, row.by_hand) == (1, MAX, 1)
+
+
+def test_feedback_is_valid_even_if_nothing_is_graded(course):
+    assert course.feedback([SLUG]) == []
+
+
+def test_the_autograded_notebook_is_a_valid_notebook(course, submission, hand_in):
+    hand_in("ann", submission())
+    grade(course)
+    path = course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb"
+    nbformat.validate(nbformat.read(path, as_version=4))
+    assert json.loads(path.read_text())["nbformat"] == 4

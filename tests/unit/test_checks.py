@@ -1,0 +1,168 @@
+"""check and hint: every way to be wrong has a message of its own, and none stops the notebook."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnnlab import check, checks, hint, report
+from cnnlab.checks import Score, judge
+from cnnlab.probes import Probe, Shipped, load
+
+X = np.array([[1.0, -2.0], [3.5, 4.0], [0.5, -6.0]])
+
+
+def exercise(**changes):
+    """An exercise that asks for 2x, with two mistakes whose answers are known."""
+    settings = dict(
+        id="double", points=3, function="double", parameters=("x", "by"), hints=("one", "two"),
+        mistakes={"squares": "It is squared.", "adds_two": "Two is added."},
+        probes=(Probe((X,), {}, 2 * X, {"squares": X**2, "adds_two": X + 2}),
+                Probe((X[:1],), {}, 2 * X[:1], {"squares": X[:1] ** 2, "adds_two": X[:1] + 2})))
+    return Shipped(**settings | changes)
+
+
+def text(answer, **changes):
+    return report.text(judge(exercise(**changes), answer))
+
+
+def in_place(x):
+    x *= 2
+    return x
+
+
+def hangs(x):
+    while True:
+        pass
+
+
+def recurses(x):
+    return recurses(x)
+
+
+def unfinished(x):
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (5, "needs the function itself"),
+    (lambda: 1, "too many positional arguments"),
+    (lambda x: None, "Is a `return` missing?"),
+    (lambda x: "2x", "the string '2x'"),
+    (lambda x: print, "the function `print` itself"),
+    (lambda x: 2 * x.T, "expected (1, 2)"),
+    (lambda x: (2 * x).astype(np.float32), "float32"),
+    (lambda x: 2 * x * np.nan, "not finite"),
+    (in_place, "changed its input: argument 1"),
+    (lambda x: x[99], "IndexError: index 99"),
+    (lambda x: exit(), "called `exit()`"),
+    (recurses, "the recursion has no end"),
+    (unfinished, "not written yet"),
+    (lambda x: x**2, "Likely cause: It is squared."),
+    (lambda x: x + 2, "Likely cause: Two is added."),
+])
+def test_each_way_to_be_wrong_has_its_own_message(answer, says):
+    assert says in text(answer)
+    assert "0 of 3 points" in text(answer)
+
+
+def test_an_endless_loop_is_stopped_and_named(monkeypatch):
+    monkeypatch.setattr(checks, "TIME_LIMIT", 0.2)
+    assert "stopped after 0.2 seconds: probably a loop that never ends" in text(hangs)
+
+
+def test_a_right_answer_gets_all_points_and_one_line():
+    assert text(lambda x: x + x) == "✓ double: 3 of 3 points"
+
+
+def test_the_smallest_failing_call_is_the_one_shown():
+    assert "with x of shape (1, 2)" in text(lambda x: x**2)
+
+
+def test_a_cause_is_not_guessed_when_two_mistakes_fit():
+    same = {"squares": X**2, "powers": X**2}
+    probes = (Probe((X,), {}, 2 * X, same),)
+    mistakes = {"squares": "It is squared.", "powers": "It is a power."}
+    assert "Likely cause" not in text(lambda x: x**2, probes=probes, mistakes=mistakes)
+
+
+def test_a_cause_is_not_named_when_it_fits_only_some_calls():
+    assert "Likely cause" not in text(lambda x: x**2 if len(x) == 3 else x - 1)
+
+
+def test_what_the_function_prints_is_shown_and_costs_nothing(capsys):
+    def talks(x):
+        print("to stdout")
+        print("to stderr", file=sys.stderr)
+        return 2 * x
+
+    assert text(talks) == "✓ double: 3 of 3 points"
+    assert "Your function printed:\nlooking at" in text(lambda x: print("looking at"))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_parts_earn_their_share():
+    probes = (Probe((X,), {}, 2 * X, part="positive"), Probe((-X,), {}, -2 * X, part="negative"))
+    verdict = judge(exercise(probes=probes), lambda x: np.where(x == X, 2 * x, x) if (x == X).all() else x)
+    assert verdict.score == 1.5
+    assert "✓ positive\n  ✗ negative" in report.text(verdict)
+
+
+HIDDEN = (Probe((X[1:] * 1234.5,), {}, 2 * X[1:] * 1234.5),)
+
+
+def only_visible(x):
+    return 2 * x if np.abs(x).max() < 100 else x
+
+
+def test_a_hidden_case_decides_but_its_expected_values_are_not_told():
+    verdict = judge(exercise(), only_visible, HIDDEN)
+    assert verdict.score == 0
+    for shown in (report.text(verdict), report.html(verdict)):
+        assert "only the grader has" in shown and "of shape (2, 2)" in shown
+        assert not any(f"{v:g}" in shown or f"{v:.4g}" in shown for v in (2 * X[1:] * 1234.5).ravel())
+
+
+def test_the_score_keeps_no_way_to_the_hidden_values():
+    score = Score(judge(exercise(), only_visible, HIDDEN))
+    assert score == 0.0 and isinstance(score, float)
+    assert all(isinstance(v, str) for v in vars(score).values())
+
+
+def test_the_notebook_gets_a_number_for_nbgrader_and_a_page_for_the_reader():
+    bundle = Score(judge(exercise(), lambda x: x**2))._repr_mimebundle_()
+    assert float(bundle["text/plain"]) == 0.0
+    assert "Likely cause" in bundle["text/html"] and "✗" in bundle["text/html"]
+
+
+def test_nothing_a_student_prints_or_raises_becomes_html():
+    def attack(x):
+        print("<script>alert(1)</script>")
+        raise ValueError("<img src=x onerror=alert(2)>")
+
+    page = report.html(judge(exercise(), attack))
+    assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
+
+
+def test_in_a_terminal_the_report_is_printed_and_the_points_are_the_value(capsys):
+    assert check("brighten", lambda image, amount: np.clip(image + amount, 0, 1)) == 1
+    assert capsys.readouterr().out == "✓ brighten: 1 of 1 point\n"
+
+
+def test_hints_come_one_at_a_time_and_the_last_stays(capsys):
+    hints = load("brighten").hints
+    checks._rungs.clear()
+    for _ in range(len(hints) + 1):
+        hint("brighten")
+    out = capsys.readouterr().out
+    assert [f"Hint {i + 1} of 4" in out for i in range(4)] == [True] * 4
+    assert out.count(hints[-1]) == 2 and "(that was the last one)" in out
+
+
+def test_importing_cnnlab_needs_numpy_alone():
+    code = ("import sys, cnnlab; "
+            "print([m for m in ('torch', 'matplotlib', 'sklearn', 'scipy', 'nbgrader', 'autograder') "
+            "if m in sys.modules])")
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
