@@ -6,6 +6,8 @@ rightly or not at all.  Prints a table, writes build/reports/exercises.json.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 from dataclasses import asdict, dataclass, field
@@ -17,6 +19,7 @@ from rich.table import Table
 from autograder import sources
 from autograder.build import release, source_notebooks
 from autograder.exercise import Exercise, draw_hidden, load_all, ship
+from cnnlab import report
 from cnnlab.checks import judge
 
 REPORT = sources.ROOT / "build" / "reports" / "exercises.json"
@@ -86,7 +89,8 @@ def functions(notebook, released) -> tuple[dict, dict]:
             exec(stub_cells[exercise], with_stub)
             stubs[exercise] = with_stub[function]
         elif name or _defines(cell.source):
-            exec(compile(cell.source, f"<{name or cell.id}>", "exec"), namespace)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(cell.source, f"<{name or cell.id}>", "exec"), namespace)
     return solved, stubs
 
 
@@ -104,6 +108,7 @@ def check_one(exercise: Exercise, function: str, solution, stub) -> Result:
 
     def passes(answer):
         verdict = judge(shipped, answer, hidden)
+        report.text(verdict), report.html(verdict)  # a report that cannot be made must not wait for a student
         why = "" if verdict.shown is None else verdict.shown.difference.message
         return verdict, verdict.score == exercise.points, why
 
@@ -151,6 +156,7 @@ def summary(results: list[Result]) -> dict[str, int]:
 
 def _table(results):
     table = Table("exercise", "mistakes", "caught", "named", "misnamed", "alternatives", "unnamed")
+    table.columns[0].no_wrap = True
     for r in results:
         table.add_row(r.id, *map(str, (r.mistakes, r.caught, r.named, r.misnamed)),
                       f"{r.alternatives_accepted}/{r.alternatives}", ", ".join(r.unnamed))

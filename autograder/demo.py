@@ -64,11 +64,11 @@ def brighten(image, amount):
     return image
 """
 ENDLESS = """
-def cross_correlate2d(x, kernel):
-    y = np.zeros((x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1))
-    r = 0
-    while r < y.shape[0]:
-        y[r] = 0
+def separable_filter(x, column, row):
+    y = cross_correlate2d(x, column[:, None])
+    i = 0
+    while i < len(row):
+        y = y[:, :1]
     return y
 """
 NOT_PYTHON = """
@@ -156,7 +156,7 @@ def make_class(course: Course) -> dict[str, dict[str, Notebook]]:
         "hugo_pads_once": {PADDING: with_code(PADDING, "output_size", PADDED_ONCE)},
         "ida_learnt_by_heart": {START: with_code(START, "brighten", LEARNT_BY_HEART)},
         "jon_syntax_error": {CONVOLUTION: with_code(CONVOLUTION, "cross_correlate2d", NOT_PYTHON)},
-        "kim_endless_loop": {CONVOLUTION: with_code(CONVOLUTION, "cross_correlate2d", ENDLESS)},
+        "kim_endless_loop": {CONVOLUTION: with_code(CONVOLUTION, "separable_filter", ENDLESS)},
         "leo_deleted_check": {START: complete(START),
                               CONVOLUTION: without(CONVOLUTION, "check_cross_correlate2d")},
         "mia_deleted_solution": {START: without(START, "brighten")},

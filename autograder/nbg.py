@@ -18,8 +18,8 @@ from traitlets.config import Config
 # nbgrader runs `alembic` by name when it makes a gradebook; it lies beside this Python.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
-# A cell that has not answered by then never will; a check stops each call after 5 s itself.
-CELL_TIMEOUT = 20
+# Seconds.  The slowest cell of the course takes about one; a check stops each call after 5 itself.
+CELL_TIMEOUT = 10
 
 
 def config(root: Path) -> Config:
@@ -28,8 +28,6 @@ def config(root: Path) -> Config:
     c.CourseDirectory.root = str(root)
     c.CourseDirectory.course_id = "cnnlab"
     c.ClearSolutions.text_stub = "*Write your answer here.*"
-    # A written question holds its mark scheme beside the answer; nbgrader expects it in task cells only.
-    c.ClearMarkScheme.enforce_metadata = False
     c.OverwriteCells.add_missing_cells = True
     c.OverwriteCells.missing_cell_notification = "This graded cell was missing and has been put back.\n\n"
     # Our Execute in place of nbgrader's; what comes before and after it stays nbgrader's.

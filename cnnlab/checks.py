@@ -113,18 +113,31 @@ def judge(exercise: Shipped, answer, hidden: tuple[Probe, ...] = ()) -> Verdict:
         outcomes = (Outcome(exercise.probes[0], answer, None, "", complaint),)
         return Verdict(exercise, outcomes, 0.0, outcomes[0], "", "",
                        dict.fromkeys((p.part for p in exercise.probes), False))
-    outcomes = tuple(run(answer, p) for p in exercise.probes)
-    if not _hopeless(outcomes):
-        outcomes += tuple(run(answer, p, hidden=True) for p in hidden)
-    parts = {p.part: True for p in exercise.probes}
-    for o in outcomes:
-        parts[o.probe.part] &= o.passed
+    outcomes = _run_all(answer, exercise.probes)
+    if any(o.passed for o in outcomes):
+        outcomes += _run_all(answer, hidden, hidden=True)
+    passed = [o.probe for o in outcomes if o.passed]
+    parts = dict.fromkeys((p.part for p in exercise.probes), True)
+    for probe in (*exercise.probes, *hidden):
+        parts[probe.part] &= any(probe is p for p in passed)
     failed = [o for o in outcomes if not o.passed]
     shown = min(failed, key=lambda o: (o.hidden, o.probe.size), default=None)
     mistake = _mistake(exercise, outcomes)
     share = sum(parts.values()) / len(parts)
     return Verdict(exercise, outcomes, round(exercise.points * share, 2), shown, mistake,
                    exercise.mistakes.get(mistake, ""), parts)
+
+
+def _run_all(function, probes, hidden=False):
+    """The outcome of each probe; after one that hangs, the rest of its part is not tried."""
+    outcomes, hung = (), set()
+    for probe in probes:
+        if probe.part in hung:
+            continue
+        outcomes += (run(function, probe, hidden),)
+        if isinstance(outcomes[-1].error, TimeoutError):
+            hung.add(probe.part)
+    return outcomes
 
 
 def run(function, probe: Probe, hidden: bool = False) -> Outcome:
@@ -184,12 +197,6 @@ def _not_a_function(exercise, answer):
             return Difference("call", f"It is called as `{exercise.function}({wanted})`, but your "
                                       f"function is `{exercise.function}{signature}`: {e}.")
     return None
-
-
-def _hopeless(outcomes):
-    """Nothing passed, or something hung: hidden probes would add waiting and no knowledge."""
-    return (not any(o.passed for o in outcomes)
-            or any(isinstance(o.error, TimeoutError) for o in outcomes))
 
 
 def _mistake(exercise, outcomes):

@@ -158,7 +158,8 @@ def _compare_array(expected, got, path):
                           _shape_hint(expected.shape, got.shape), path=path)
     if message := _dtype_message(expected.dtype, got.dtype):
         return Difference("dtype", message, path=path)
-    return _compare_finite(expected, got, path) or _compare_values(expected, got, path)
+    with np.errstate(all="ignore"):  # whatever overflows or underflows on the way is not the student's
+        return _compare_finite(expected, got, path) or _compare_values(expected, got, path)
 
 
 def _shape_hint(expected, got):
@@ -205,9 +206,8 @@ def _compare_values(expected, got, path):
     tolerance = max(TOLERANCE.get(str(expected.dtype), 0), TOLERANCE.get(str(got.dtype), 0))
     finite = np.isfinite(expected)
     rms = np.sqrt(np.mean(np.abs(expected[finite].astype(float)) ** 2)) if finite.any() else 0
-    with np.errstate(invalid="ignore"):
-        close = np.abs(np.subtract(got, expected, dtype=np.result_type(got, expected, float))
-                       ) <= tolerance * (rms or 1)
+    distance = np.abs(np.subtract(got, expected, dtype=np.result_type(got, expected, float)))
+    close = distance <= tolerance * (rms or 1)
     wrong = ~(close | (got == expected) | (np.isnan(got) & np.isnan(expected)))
     if not wrong.any():
         return None

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+WIDTH = 10  # inches: what a notebook shows without shrinking
 
 
 def images(*pictures, titles=(), height: float = 2.6, vmin=None, vmax=None):
     """Show pictures in a row, grey (H, W) or colour (H, W, 3), each with its title.
 
-    Grey pictures get their own black and white unless vmin and vmax are given.
+    Grey pictures get their own black and white unless vmin and vmax are given.  The row is `height` inches
+    high, less if it would be too wide for a notebook.
     """
     ratios = [p.shape[1] / p.shape[0] for p in pictures]
+    height = min(height, WIDTH / sum(ratios))
     fig, axes = plt.subplots(1, len(pictures), figsize=(height * sum(ratios) + 0.1, height + 0.35),
                              width_ratios=ratios, squeeze=False, layout="constrained")
     for ax, picture, title in zip(axes[0], pictures, [*titles, *[""] * len(pictures)]):
@@ -32,7 +37,7 @@ def grid(ax, values: np.ndarray, title: str = "", cmap: str = "gray_r", vmin=Non
     ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high + (high - low), alpha=0.9)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            ax.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=9)
+            ax.text(j, i, f"{value:.3g}".replace("-", "−"), ha="center", va="center", fontsize=9)
     ax.set_xticks(np.arange(values.shape[1] + 1) - 0.5, [])
     ax.set_yticks(np.arange(values.shape[0] + 1) - 0.5, [])
     ax.grid(color="0.6", linewidth=0.8)
@@ -40,7 +45,148 @@ def grid(ax, values: np.ndarray, title: str = "", cmap: str = "gray_r", vmin=Non
     ax.set_title(title, fontsize=10)
 
 
+def grids(*arrays, titles=(), cell: float = 0.45, vmin=None, vmax=None):
+    """Show small 2-D arrays in a row as grids of numbers, all with cells of `cell` inches."""
+    cell = min(cell, WIDTH / sum(a.shape[1] + 1 for a in arrays))
+    fig, axes = plt.subplots(1, len(arrays), squeeze=False, layout="constrained",
+                             width_ratios=[a.shape[1] for a in arrays],
+                             figsize=(cell * sum(a.shape[1] + 1 for a in arrays),
+                                      cell * max(a.shape[0] for a in arrays) + 0.4))
+    for ax, array, title in zip(axes[0], arrays, [*titles, *[""] * len(arrays)]):
+        grid(ax, array, title, vmin=vmin, vmax=vmax)
+        ax.set_anchor("N")
+    plt.show()
+
+
 def frame(ax, row: float, col: float, height: float, width: float, **style):
     """Draw a thick frame around `height` x `width` cells of a `grid`, from (row, col)."""
     style = {"edgecolor": "tab:orange", "linewidth": 3, "fill": False} | style
     return ax.add_patch(Rectangle((col - 0.5, row - 0.5), width, height, **style))
+
+
+def area(f, g, t: float, span: tuple[float, float]) -> float:
+    """The area under f(a) g(t - a), which is (f * g)(t), by the midpoint rule.
+
+    f and g take and return arrays; f is zero outside `span`.
+    """
+    a, width = _midpoints(span)
+    return float((f(a) * g(t - a)).sum() * width)
+
+
+def overlap(ax, f, g, t: float, span: tuple[float, float]) -> None:
+    """Draw f(a), the reflected and shifted g(t - a) and, shaded, their product, whose area is (f * g)(t)."""
+    a, _ = _midpoints(span)
+    ax.fill_between(a, f(a) * g(t - a), color="0.8", linewidth=0)
+    ax.plot(a, f(a), color="0.3", linewidth=1.5, label="f(a)")
+    ax.plot(a, g(t - a), color="tab:orange", linewidth=2, linestyle="--", label="g(t − a)")
+    ax.set_xlim(span)
+    ax.set_ylim(-0.05, 1.25)
+
+
+def overlaps(f, g, shifts, span: tuple[float, float]):
+    """Stills of `overlap` at some shifts t, and below them the areas, which make up f * g."""
+    fig, axes = plt.subplot_mosaic([[f"t = {t:g}" for t in shifts], ["result"] * len(shifts)],
+                                   figsize=(WIDTH - 0.5, 4), layout="constrained")
+    for t in shifts:
+        ax = axes[f"t = {t:g}"]
+        overlap(ax, f, g, t, span)
+        ax.set_title(f"t = {t:g}: area {area(f, g, t, span):.2g}", fontsize=10)
+        ax.tick_params(labelleft=t == shifts[0])
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, prune="both"))
+    result_curve(axes["result"], f, g, span)
+    axes["result"].plot(shifts, [area(f, g, t, span) for t in shifts], "o", color="tab:orange")
+    axes["result"].legend(*ax.get_legend_handles_labels(), title="above", fontsize=9, loc="upper left")
+    plt.show()
+
+
+def result_curve(ax, f, g, span: tuple[float, float]):
+    """Draw (f * g)(t) over `span`."""
+    t = np.linspace(*span, 201)
+    ax.plot(t, [area(f, g, shift, span) for shift in t], color="0.3", linewidth=1.5)
+    ax.set_xlim(span)
+    ax.set_ylim(-0.05, 1.25)
+    ax.set_xlabel("t")
+    ax.set_ylabel("(f * g)(t)")
+
+
+def _midpoints(span, count=2000):
+    """The middles of `count` equal pieces of `span`, and their width."""
+    width = (span[1] - span[0]) / count
+    return span[0] + width * (np.arange(count) + 0.5), width
+
+
+def row_windows(ax, size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1,
+                title: str = ""):
+    """Draw a row of `size` pixels and below it every window that fits, a dot for each pixel it reads.
+
+    Padding is drawn as dashed cells; a pixel that no window reads is crossed out.
+    """
+    reach = dilation * (kernel_size - 1) + 1
+    starts = range(-padding, size + padding - reach + 1, stride)
+    reads = [range(start, start + reach, dilation) for start in starts]
+    for i in range(-padding, size + padding):
+        inside, read = 0 <= i < size, any(i in window for window in reads)
+        ax.add_patch(Rectangle((i - 0.5, -0.5), 1, 1, facecolor="0.85" if inside and read else "white",
+                               edgecolor="0.4", linestyle="-" if inside else ":"))
+        if inside and not read:
+            for rise in (-0.5, 0.5):
+                ax.plot([i - 0.5, i + 0.5], [-rise, rise], color="0.4", linewidth=1)
+        ax.text(i, 0, str(i) if inside else "0", ha="center", va="center", fontsize=9,
+                color="black" if inside else "0.5")
+    for row, window in enumerate(reads):
+        y = -1.1 - 0.6 * row
+        ax.plot([window[0], window[-1]], [y, y], color="tab:orange", linewidth=1.5)
+        ax.plot(window, [y] * len(window), "o", color="tab:orange", markersize=6)
+    ax.set_xlim(-padding - 0.7, size + padding - 0.3)
+    ax.set_ylim(-1.1 - 0.6 * len(reads), 0.7)
+    ax.set_aspect("equal")
+    ax.set_anchor("N")
+    ax.axis("off")
+    ax.set_title(title, fontsize=10)
+
+
+def volume(ax, x: float, y: float, shape: tuple[int, int, int], label: str = "", depth: float = 0.5, **style):
+    """Draw a volume (C, H, W) to scale as a box whose front face has its lower left corner at (x, y).
+
+    One channel is as thick as `depth` pixels are wide.  The label stands below.  The caller sets the aspect
+    to "equal" and turns the axis off.
+    """
+    channels, height, width = shape
+    d = channels * depth * 0.7  # the depth axis runs up and to the right, foreshortened
+    style = {"edgecolor": "0.3", "linewidth": 1, "facecolor": "0.85"} | style
+    front = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+    top = [(x, y + height), (x + width, y + height), (x + width + d, y + height + d), (x + d, y + height + d)]
+    side = [(x + width, y), (x + width + d, y + d), (x + width + d, y + height + d), (x + width, y + height)]
+    for corners in (front, top, side):
+        ax.add_patch(Polygon(corners, **style))
+    ax.text(x + width / 2, y - 1.5, label, ha="center", va="top", fontsize=9)
+    ax.autoscale_view()
+
+
+def stack(ax, layers, title: str = ""):
+    """Draw what one unit at the top of a stack sees: a row of squares for each layer, the image lowest.
+
+    layers: (kernel_size, stride, dilation) of each, from the image on, along one axis.
+    """
+    # Unit u of level l lies above position left[l] + u * step[l] of the image; level 0 is the image itself.
+    left, step = [0.0], [1]
+    for kernel_size, stride, dilation in layers:
+        left.append(left[-1] + dilation * (kernel_size - 1) / 2 * step[-1])
+        step.append(step[-1] * stride)
+
+    def place(level, unit):  # with the unit at the top at 0
+        return left[level] + unit * step[level] - left[-1]
+
+    units = {0}
+    for level in range(len(layers), 0, -1):
+        kernel_size, stride, dilation = layers[level - 1]
+        reads = [(u, u * stride + a * dilation) for u in units for a in range(kernel_size)]
+        for u, v in reads:
+            ax.plot([place(level, u), place(level - 1, v)], [level, level - 1], color="0.6", linewidth=1)
+        units = {v for _, v in reads}
+        ax.plot([place(level - 1, v) for v in units], [level - 1] * len(units), "s", color="0.3")
+    ax.plot(0, len(layers), "s", color="tab:orange", markersize=9)
+    ax.set_yticks(range(len(layers) + 1), ["image", *(f"layer {i + 1}" for i in range(len(layers)))])
+    ax.set_xticks([])
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=10)

@@ -94,7 +94,7 @@ def to_json(exercise: Shipped) -> dict:
 
 def encode(value):
     """A value as JSON.  Arrays keep shape, dtype, and whether they were a strided view."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         data = {"dtype": str(value.dtype), "shape": list(value.shape),
                 "data": [_plain(v) for v in value.ravel().tolist()]}
         return data if value.flags.c_contiguous else data | {"strided": True}
@@ -108,7 +108,8 @@ def encode(value):
         return {"float": _plain(value)}
     if value is None or isinstance(value, bool | int | str):
         return value
-    raise TypeError(f"A probe cannot hold {type(value).__name__}: use arrays, numbers, strings, "
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise TypeError(f"A probe cannot hold {kind}: use arrays of bools or real numbers, numbers, strings, "
                     "bools, None, or tuples of these.")
 
 

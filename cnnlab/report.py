@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 
+PLANES = 4  # planes of an input with more than two dimensions, shown one by one
 SMALL = 8  # rows and columns of a table; larger arrays are cut around the first difference
 
 HEADINGS = {
@@ -124,17 +125,25 @@ def _tables(verdict):
     if not isinstance(expected, np.ndarray) or expected.ndim == 0:
         return []
     named = dict(zip(verdict.exercise.parameters, shown.probe.args)) | shown.probe.kwargs
-    tables = [(name, np.atleast_2d(v), None) for name, v in named.items()
-              if isinstance(v, np.ndarray) and 0 < v.ndim <= 2 and v.size and max(v.shape) <= SMALL]
+    tables = [table for name, v in named.items() if isinstance(v, np.ndarray) for table in _planes(name, v)]
     got, wrong = np.array(got), difference.wrong
     first = np.argwhere(wrong)[0] if wrong is not None else np.zeros(max(expected.ndim, got.ndim), int)
     for title, array in [("Expected", expected), ("Returned", got)]:
         if array.ndim == 0 or array.size == 0:
             continue
-        cut, label = _window(array.shape, first)
+        cut, label = _window(array.shape, first[-array.ndim:])
         mark = wrong is not None and array is got
         tables.append((title + label, np.atleast_2d(array[cut]), np.atleast_2d(wrong[cut]) if mark else None))
     return tables
+
+
+def _planes(name, array):
+    """The tables of an input: each plane, if they are small and few."""
+    lead = array.shape[:-2]
+    if not 0 < array.size or max(array.shape[-2:], default=0) > SMALL or np.prod(lead) > PLANES or not array.ndim:
+        return []
+    return [(f"{name}[{', '.join(map(str, i))}]" if i else name, np.atleast_2d(array[i]), None)
+            for i in np.ndindex(*lead)]
 
 
 def _window(shape, first):

@@ -145,8 +145,8 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # bottom in a fresh kernel, and each check also calls your function with inputs you have not seen, made the same
 # way. A function that does what its docstring says passes; one that only fits the visible inputs does not.
 #
-# Each check stands for itself: a wrong exercise costs its own points and no others, as long as its function can be
-# called by the exercises that use it.
+# Each check stands for itself. Only where an exercise calls a function you wrote earlier, that function has to be
+# right first: begin with the first check that fails.
 
 # %% [markdown]
 # ## Handing in

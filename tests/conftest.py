@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 from autograder.build import source_notebooks
@@ -20,6 +21,7 @@ def _names(slug: str) -> dict:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             exec(compile(cell.source, f"<{cell.id}>", "exec"), names)
+            plt.close("all")  # as a front end does after each cell
     return names
 
 

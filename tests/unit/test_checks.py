@@ -5,6 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from cnnlab import check, checks, hint, report
 from cnnlab.checks import Score, judge
@@ -108,6 +111,17 @@ def test_parts_earn_their_share():
     verdict = judge(exercise(probes=probes), lambda x: np.where(x == X, 2 * x, x) if (x == X).all() else x)
     assert verdict.score == 1.5
     assert "✓ positive\n  ✗ negative" in report.text(verdict)
+
+
+numbers = hnp.arrays(st.sampled_from([float, int, np.float32, bool, complex]),
+                     hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=10), elements=st.integers(0, 1))
+
+
+@given(numbers, numbers)
+def test_whatever_comes_back_there_is_a_report(expected, got):
+    probe = Probe((np.ones((1, 2, 3)),), {}, expected.real.astype(float))
+    verdict = judge(exercise(probes=(probe,), mistakes={}), lambda x: got)
+    assert report.text(verdict) and report.html(verdict)
 
 
 HIDDEN = (Probe((X[1:] * 1234.5,), {}, 2 * X[1:] * 1234.5),)

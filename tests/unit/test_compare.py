@@ -98,6 +98,11 @@ arrays = hnp.arrays(np.float64, hnp.array_shapes(max_dims=4, max_side=5),
                     elements=st.floats(-1e6, 1e6, allow_subnormal=False))
 
 
+@pytest.mark.parametrize("tiny", [1e-300, 5e-324])
+def test_numbers_whose_squares_vanish_give_no_warning(tiny):
+    assert not same(np.full((2, 2), tiny), np.full((2, 2), 1e300))
+
+
 @given(arrays)
 def test_every_array_equals_itself(a):
     assert same(a, a.copy())

@@ -43,9 +43,11 @@ def test_an_exception_is_kept_by_name():
     assert decode(encode(Raises("IndexError"))) == Raises("IndexError")
 
 
-def test_what_a_probe_cannot_hold_is_refused_with_what_it_can():
-    with pytest.raises(TypeError, match="cannot hold set"):
-        encode({1, 2})
+@pytest.mark.parametrize(("value", "named"), [
+    ({1, 2}, "set"), (np.ones(2, complex), "an array of complex128"), (np.array(["a"]), "an array of <U1"), (1j, "complex")])
+def test_what_a_probe_cannot_hold_is_refused_with_what_it_can(value, named):
+    with pytest.raises(TypeError, match=f"cannot hold {named}: use arrays"):
+        encode(value)
 
 
 def test_an_unknown_exercise_is_answered_with_the_nearest_name():
