@@ -80,6 +80,7 @@ def _parser():
     notebooks(grade)
     grade.add_argument("--student", action="append", default=[], metavar="NAME",
                        help="only this student (may be repeated)")
+    grade.add_argument("--workers", type=int, metavar="N", help="how many at a time (default: one per core)")
     grade.add_argument("--force", action="store_true", help="grade again what was graded before")
 
     feedback = command("feedback", _feedback, "write HTML feedback",
@@ -124,19 +125,20 @@ def _grade(arguments):
     pairs = course.submissions(course.chosen(arguments.notebooks), arguments.student)
     if not pairs:
         raise CourseError("There is nothing to grade; put submissions in with `autograder collect`.")
-    done = grade_with_progress(course, pairs, arguments.force)
+    done = grade_with_progress(course, pairs, arguments.force, arguments.workers)
     console.print(class_table(course.rows()))
     return report_failures(done)
 
 
-def grade_with_progress(course: Course, pairs: list[tuple[str, str]], force: bool = False) -> list[Graded]:
+def grade_with_progress(course: Course, pairs: list[tuple[str, str]], force: bool = False,
+                        workers: int | None = None) -> list[Graded]:
     """Grade `pairs` of (student, notebook) and show how far it is."""
     done = []
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(pairs))
-        for graded in course.grade(pairs, force):
+        for graded in course.grade(pairs, force, workers):
             done.append(graded)
             progress.update(task, advance=1, description=f"{graded.student} {graded.notebook}")
     return done

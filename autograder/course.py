@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -144,23 +146,30 @@ class Course:
             raise CourseError(f"No submission from {', '.join(sorted(unknown))}.")
         return [(s, n) for s, n in pairs if not students or s in students]
 
-    def grade(self, pairs: list[tuple[str, str]], force: bool = False) -> Iterator[Graded]:
-        """Grade each (student, notebook) with nbgrader; one that fails does not stop the next."""
+    def grade(self, pairs: list[tuple[str, str]], force: bool = False,
+              workers: int | None = None) -> Iterator[Graded]:
+        """Grade each (student, notebook) with nbgrader; one that fails does not stop the next.
+
+        workers: how many at a time, by default as many as there are cores.
+        """
         with Gradebook(nbg.database(self.root)) as book:
             known = {a.name for a in book.assignments}
         if missing := sorted({n for _, n in pairs} - known):
             self.release(missing)
-        settings = nbg.config(self.root)
-        for student, slug in pairs:
-            if not force and self._is_graded(student, slug):
-                yield Graded(student, slug, "unchanged")
-                continue
+        todo = [p for p in pairs if force or not self._is_graded(*p)]
+        yield from (Graded(*p, "unchanged") for p in pairs if p not in todo)
+        if workers == 1 or len(todo) <= 1:
+            yield from (grade_one(self.root, *p) for p in todo)
+            return
+        # Spawned, not forked: the progress display runs a thread.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            jobs = {pool.submit(grade_one, self.root, *p): p for p in todo}
             try:
-                nbg.convert(Autograde, settings, slug, student)
-                yield Graded(student, slug, "graded")
-            except Exception as e:  # noqa: BLE001  whatever a submission holds, the class goes on
-                why = str(e) if isinstance(e, NbGraderException) else f"{type(e).__name__}: {e}"
-                yield Graded(student, slug, "failed", why)
+                for job in as_completed(jobs):
+                    yield job.result() if not job.exception() else Graded(
+                        *jobs[job], "failed", f"the worker process ended: {job.exception()}")
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def feedback(self, names: list[str]) -> list[Path]:
         """Write nbgrader's HTML feedback for everything graded; return the pages."""
@@ -210,6 +219,16 @@ class Course:
             return book.find_notebook(slug, slug).max_score
         except MissingEntry:
             return 0.0
+
+
+def grade_one(root: Path, student: str, slug: str) -> Graded:
+    """Grade one submission with nbgrader's autograde."""
+    try:
+        nbg.convert(Autograde, nbg.config(root), slug, student)
+        return Graded(student, slug, "graded")
+    except Exception as e:  # noqa: BLE001  whatever a submission holds, the class goes on
+        why = str(e) if isinstance(e, NbGraderException) else f"{type(e).__name__}: {e}"
+        return Graded(student, slug, "failed", why)
 
 
 def remove(root: Path) -> None:

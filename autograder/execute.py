@@ -7,6 +7,7 @@ nbgrader takes it by configuration (`Autograde.autograde_preprocessors`), so `au
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import tempfile
 from datetime import UTC, datetime
@@ -26,13 +27,22 @@ LOG = "grading.log"
 class ExecuteWithHiddenProbes(Execute):
     """Draws probes from a fresh seed for each submission, and writes the seed to grading.log.
 
-    They lie in a private temporary folder that `check` is pointed to and that is gone afterwards.
+    They lie in a private temporary folder that `check` is pointed to and that is gone afterwards.  The
+    kernel's sockets lie there too: free TCP ports, which Jupyter takes by default, are now and then
+    taken twice when kernels start side by side, and other users could reach them.
     """
+
+    def create_kernel_manager(self):
+        manager = super().create_kernel_manager()
+        if os.name == "posix":
+            manager.transport, manager.ip = "ipc", os.path.join(self.private_folder, "kernel")
+        return manager
 
     def preprocess(self, nb, resources, km=None):
         about = resources["nbgrader"]
         seed = secrets.randbits(32)
         with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
+            self.private_folder = folder
             write_hidden_probes(about["notebook"], seed, Path(folder))
             with setenv(**{HIDDEN: folder}):
                 done = super().preprocess(nb, resources, km)

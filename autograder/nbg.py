@@ -27,6 +27,7 @@ def config(root: Path) -> Config:
     c = Config()
     c.CourseDirectory.root = str(root)
     c.CourseDirectory.course_id = "cnnlab"
+    c.CourseDirectory.db_url = database(root)
     c.ClearSolutions.text_stub = "*Write your answer here.*"
     c.OverwriteCells.add_missing_cells = True
     c.OverwriteCells.missing_cell_notification = "This graded cell was missing and has been put back.\n\n"
@@ -36,7 +37,6 @@ def config(root: Path) -> Config:
         for p in Autograde.autograde_preprocessors.default(None)]
     c.Execute.timeout = CELL_TIMEOUT
     c.Execute.shutdown_kernel = "immediate"
-    c.Execute.extra_arguments = ["--log-level=ERROR"]  # not a warning for each kernel started
     c.Execute.error_on_timeout = {
         "ename": "CellTimeoutError", "evalue": "",
         "traceback": [f"Stopped: this cell ran for more than {CELL_TIMEOUT} seconds, probably a loop "
@@ -45,8 +45,8 @@ def config(root: Path) -> Config:
 
 
 def database(root: Path) -> str:
-    """The URL of the course's grade book."""
-    return f"sqlite:///{root / 'gradebook.db'}"
+    """The URL of the course's grade book.  A writer waits for another for up to a minute."""
+    return f"sqlite:///{root / 'gradebook.db'}?timeout=60"
 
 
 def convert(converter: type, settings: Config, assignment: str, student: str = "*") -> None:

@@ -57,9 +57,9 @@ def exercise_ids(slug: str) -> list[str]:
 def function_name(slug: str, exercise: str) -> str:
     """The name of the function that `exercise` checks, from its graded cell."""
     text = (SOLUTIONS / f"{slug}.py").read_text(encoding="utf-8")
-    found = re.search(rf'^check\("{exercise}", (\w+)\)$', text, re.MULTILINE)
+    found = re.search(rf'"check:{exercise}"\]\ncheck\("{exercise}", (\w+)\)$', text, re.MULTILINE)
     if not found:
-        raise SourceError(f'{slug}: no line `check("{exercise}", function)`.')
+        raise SourceError(f'{slug}: no cell check:{exercise} with the line `check("{exercise}", function)`.')
     return found[1]
 
 

@@ -12,7 +12,7 @@ import signal
 import threading
 import traceback
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ TIME_LIMIT = 5.0  # seconds for one call; a right answer to a probe takes millis
 # The grader sets this to a folder of freshly drawn probes, in the same format as the visible ones.
 HIDDEN = "CNNLAB_HIDDEN_PROBES"
 
+_failing: set[str] = set()  # functions whose last check failed
 _rungs: Counter[str] = Counter()  # how many hints of each exercise were shown
 
 
@@ -51,8 +52,8 @@ class Verdict:
 
     score: points earned, at most exercise.points.
     shown: the failing outcome to explain, or None if all passed.
-    cause: the sentence of the one mistake that gives exactly these answers, or "".
-    mistake: its name, or "".
+    mistake: the name of the one mistake that gives exactly these answers, or "".
+    cause: what to say about the cause: the mistake's sentence, or "".
     parts: which parts passed, by name, in order.
     """
 
@@ -86,6 +87,7 @@ def check(exercise: str, answer) -> Score:
     Returns the points earned.  Raises ValueError if there is no such exercise.
     """
     verdict = judge(load(exercise), answer, _hidden_probes(exercise))
+    verdict = replace(verdict, cause=verdict.cause or _blame_callee(verdict, answer))
     if not report.in_jupyter():
         print(report.text(verdict))
     return Score(verdict)
@@ -220,6 +222,23 @@ def _fits(name, outcome):
 
 def _same_dtype(a, b):
     return not isinstance(a, np.ndarray) or getattr(b, "dtype", None) == a.dtype
+
+
+def _blame_callee(verdict, answer):
+    """A sentence if the failing `answer` calls a function whose own check failed, or "".
+
+    Remembers for later checks whether this one failed.
+    """
+    _failing.discard(verdict.exercise.function)
+    if verdict.shown is None:
+        return ""
+    code = getattr(answer, "__code__", None)
+    culprits = [f"`{name}`" for name in (*code.co_names, *code.co_freevars) if name in _failing] if code else []
+    _failing.add(verdict.exercise.function)
+    if not culprits:
+        return ""
+    return (f"It calls {' and '.join(culprits)}, whose own check fails. "
+            "Make that one right first, then run this check again.")
 
 
 def _hidden_probes(exercise: str) -> tuple[Probe, ...]:

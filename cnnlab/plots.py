@@ -121,7 +121,7 @@ def row_windows(ax, size: int, kernel_size: int, stride: int = 1, padding: int =
 
     Padding is drawn as dashed cells; a pixel that no window reads is crossed out.
     """
-    reach = dilation * (kernel_size - 1) + 1
+    reach = 1 + (kernel_size - 1) * dilation
     starts = range(-padding, size + padding - reach + 1, stride)
     reads = [range(start, start + reach, dilation) for start in starts]
     for i in range(-padding, size + padding):
@@ -170,8 +170,8 @@ def stack(ax, layers, title: str = ""):
     """
     # Unit u of level l lies above position left[l] + u * step[l] of the image; level 0 is the image itself.
     left, step = [0.0], [1]
-    for kernel_size, stride, dilation in layers:
-        left.append(left[-1] + dilation * (kernel_size - 1) / 2 * step[-1])
+    for taps, stride, spread in layers:
+        left.append(left[-1] + spread * (taps - 1) / 2 * step[-1])
         step.append(step[-1] * stride)
 
     def place(level, unit):  # with the unit at the top at 0
@@ -179,8 +179,8 @@ def stack(ax, layers, title: str = ""):
 
     units = {0}
     for level in range(len(layers), 0, -1):
-        kernel_size, stride, dilation = layers[level - 1]
-        reads = [(u, u * stride + a * dilation) for u in units for a in range(kernel_size)]
+        taps, stride, spread = layers[level - 1]
+        reads = [(u, u * stride + a * spread) for u in units for a in range(taps)]
         for u, v in reads:
             ax.plot([place(level, u), place(level - 1, v)], [level, level - 1], color="0.6", linewidth=1)
         units = {v for _, v in reads}

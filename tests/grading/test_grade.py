@@ -135,6 +135,18 @@ def test_a_broken_file_is_reported_and_the_class_goes_on(course, submission, han
     assert score(course, "ann") is None and score(course, "bob") == 1
 
 
+def test_two_workers_give_a_class_the_same_scores_as_one(course, submission, hand_in):
+    wrong = "def brighten(image, amount):\n    return image"
+    for i in range(6):
+        hand_in(f"s{i}", submission(wrong if i % 2 else RIGHT))
+    hand_in("broken", "{")
+    pairs = course.submissions([SLUG], [])
+    for workers in (2, 1):
+        done = {g.student: g.state for g in course.grade(pairs, force=True, workers=workers)}
+        assert done == {"broken": "failed"} | {f"s{i}": "graded" for i in range(6)}
+        assert [r.score for r in course.rows()] == [None, 1, 0, 1, 0, 1, 0]
+
+
 def test_a_copied_check_does_not_stop_the_class(course, submission, hand_in):
     notebook = submission()
     notebook.cells.append(cell(notebook, "check_brighten").copy())

@@ -165,6 +165,23 @@ def test_in_a_terminal_the_report_is_printed_and_the_points_are_the_value(capsys
     assert capsys.readouterr().out == "✓ brighten: 1 of 1 point\n"
 
 
+def test_a_wrong_function_that_is_called_gets_the_blame_until_it_is_right(monkeypatch, capsys):
+    def brighten(image, amount):
+        return image
+
+    def double(x):
+        return brighten(x, 0)
+
+    monkeypatch.setattr(checks, "_failing", set())
+    monkeypatch.setattr(checks, "load", lambda name, *_: exercise() if name == "double" else load(name))
+    check("brighten", brighten)
+    check("double", double)
+    assert "Likely cause: It calls `brighten`, whose own check fails." in capsys.readouterr().out
+    check("brighten", lambda image, amount: np.clip(image + amount, 0, 1))
+    check("double", double)
+    assert "Likely cause" not in capsys.readouterr().out
+
+
 def test_hints_come_one_at_a_time_and_the_last_stays(capsys):
     hints = load("brighten").hints
     checks._rungs.clear()
