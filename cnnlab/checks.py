@@ -87,7 +87,8 @@ def check(exercise: str, answer) -> Score:
     Returns the points earned.  Raises ValueError if there is no such exercise.
     """
     verdict = judge(load(exercise), answer, _hidden_probes(exercise))
-    verdict = replace(verdict, cause=verdict.cause or _blame_callee(verdict, answer))
+    blame = _blame_callee(verdict, answer)
+    verdict = replace(verdict, cause=verdict.cause or blame)
     if not report.in_jupyter():
         print(report.text(verdict))
     return Score(verdict)
