@@ -148,7 +148,7 @@ def make_class(course: Course) -> dict[str, dict[str, Notebook]]:
     return {
         "ada_complete": everything,
         "ben_half_done": {START: complete(START), CONVOLUTION: complete(CONVOLUTION, lambda i: i < half)},
-        "cleo_blank": {slug: blank(slug) for slug in course.notebooks()},
+        "cleo_blank": {START: blank(START), CONVOLUTION: blank(CONVOLUTION)},
         "dan_flips_the_kernel": {CONVOLUTION: with_code(CONVOLUTION, "cross_correlate2d", FLIPPED)},
         "eva_integer_buffer": {CONVOLUTION: with_code(CONVOLUTION, "cross_correlate2d", INTEGER_BUFFER)},
         "finn_square_only": {CONVOLUTION: with_code(CONVOLUTION, "cross_correlate2d", SQUARE_ONLY)},
@@ -157,8 +157,7 @@ def make_class(course: Course) -> dict[str, dict[str, Notebook]]:
         "ida_learnt_by_heart": {START: with_code(START, "brighten", LEARNT_BY_HEART)},
         "jon_syntax_error": {CONVOLUTION: with_code(CONVOLUTION, "cross_correlate2d", NOT_PYTHON)},
         "kim_endless_loop": {CONVOLUTION: with_code(CONVOLUTION, "separable_filter", ENDLESS)},
-        "leo_deleted_check": {START: complete(START),
-                              CONVOLUTION: without(CONVOLUTION, "check_cross_correlate2d")},
+        "leo_deleted_check": {CONVOLUTION: without(CONVOLUTION, "check_cross_correlate2d")},
         "mia_deleted_solution": {START: without(START, "brighten")},
         "nils_noisy_but_right": {START: with_code(START, "brighten", NOISY, also=True)},
     }
