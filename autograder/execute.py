@@ -13,6 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jupyter_client.manager import KernelManager
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import setenv
 
@@ -27,16 +28,11 @@ LOG = "grading.log"
 class ExecuteWithHiddenProbes(Execute):
     """Draws probes from a fresh seed for each submission, and writes the seed to grading.log.
 
-    They lie in a private temporary folder that `check` is pointed to and that is gone afterwards.  The
-    kernel's sockets lie there too: free TCP ports, which Jupyter takes by default, are now and then
-    taken twice when kernels start side by side, and other users could reach them.
+    They lie in a private temporary folder that `check` is pointed to and that is gone afterwards.
     """
 
     def create_kernel_manager(self):
-        manager = super().create_kernel_manager()
-        if os.name == "posix":
-            manager.transport, manager.ip = "ipc", os.path.join(self.private_folder, "kernel")
-        return manager
+        return with_private_sockets(super().create_kernel_manager(), self.private_folder)
 
     def preprocess(self, nb, resources, km=None):
         about = resources["nbgrader"]
@@ -50,6 +46,17 @@ class ExecuteWithHiddenProbes(Execute):
             now = datetime.now(UTC).isoformat(timespec="seconds")
             print(now, about["student"], about["notebook"], f"seed={seed}", file=log)
         return done
+
+
+def with_private_sockets(manager: KernelManager, folder: str) -> KernelManager:
+    """Let the kernel of `manager` listen on sockets in `folder` instead of TCP ports.
+
+    Free ports, which Jupyter takes by default, are now and then taken twice when kernels start side by
+    side, and other users of the machine could reach them.
+    """
+    if os.name == "posix":
+        manager.transport, manager.ip = "ipc", os.path.join(folder, "kernel")
+    return manager
 
 
 def write_hidden_probes(slug: str, seed: int, folder: Path) -> None:

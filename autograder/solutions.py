@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import nbformat
 from nbclient import NotebookClient
@@ -11,6 +12,7 @@ from rich.progress import track
 
 from autograder import sources
 from autograder.build import source_notebooks
+from autograder.execute import with_private_sockets
 from autograder.exercise import load_all
 
 FOLDER = sources.ROOT / "build" / "solutions"
@@ -30,9 +32,15 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run `notebook` in place, top to bottom.  Raises CellExecutionError if a cell fails."""
-    return NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+def execute(notebook: nbformat.NotebookNode, allow_errors: bool = False) -> nbformat.NotebookNode:
+    """Run `notebook` in place, top to bottom.
+
+    Raises CellExecutionError if a cell fails, unless allow_errors.
+    """
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=allow_errors)
+    with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
+        with_private_sockets(client.create_kernel_manager(), folder)
+        return client.execute()
 
 
 if __name__ == "__main__":

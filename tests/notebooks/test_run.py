@@ -2,7 +2,6 @@
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from autograder import build, sources
 from autograder.exercise import load_all
@@ -31,7 +30,7 @@ def test_the_solution_runs_to_the_end_with_all_points_and_no_warning(slug, monke
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_student_version_runs_to_its_first_unfinished_exercise_and_says_so_kindly(slug):
     notebook = nbformat.read(build.NOTEBOOKS / f"{slug}.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, allow_errors=True, kernel_name="python3").execute()
+    execute(notebook, allow_errors=True)
     stops = [o for cell in notebook.cells for o in outputs(cell, "error")]
     for stop in stops:
         assert len(stop.traceback) == 1 and "is not written" in stop.traceback[0], stop
@@ -46,7 +45,7 @@ def test_the_student_version_runs_to_its_first_unfinished_exercise_and_says_so_k
 def test_a_check_whose_function_is_missing_says_what_to_run():
     notebook = nbformat.read(build.NOTEBOOKS / "00_start_here.ipynb", as_version=4)
     notebook.cells = [c for c in notebook.cells if c.id != "brighten"]
-    NotebookClient(notebook, timeout=60, allow_errors=True, kernel_name="python3").execute()
+    execute(notebook, allow_errors=True)
     (check,) = [c for c in notebook.cells if c.id == "check-brighten"]
     (stop,) = outputs(check, "error")
     assert stop.traceback == ["`brighten` is not defined. Run the cell that defines it, above this one; "
