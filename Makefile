@@ -26,7 +26,7 @@ test: .venv/ready  ## run every test
 check-exercises: .venv/ready  ## check the checks: every stub, solution and mistake of every exercise
 	@$(BIN)/python -m autograder.check_exercises
 
-lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions
+lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions that fit
 	@$(BIN)/python -m autograder.lock
 
 clean:  ## remove what the other targets made (.venv stays)

@@ -1,11 +1,12 @@
 """Write requirements.lock: every package of pyproject.toml and what they need, each at one version.
 
-Installs into a fresh environment and writes down what came.  Torch is installed first and at its
-pinned version, because the newest release would bring gigabytes of CUDA packages.
+Resolved for the lowest Python the project allows, since newer packages drop older ones: a machine with
+Debian 12 has Python 3.11.2.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -16,26 +17,29 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 
 
+def project() -> dict:
+    """The [project] table of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def requirements() -> list[str]:
     """The direct requirements in pyproject.toml: the core and every extra."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [r for extra in project["optional-dependencies"].values() for r in extra]
-    return sorted({*project["dependencies"], *extras})
+    extras = [r for extra in project()["optional-dependencies"].values() for r in extra]
+    return sorted({*project()["dependencies"], *extras})
 
 
 def main() -> None:
-    wanted = requirements()
+    lowest = project()["requires-python"].removeprefix(">=") + ".0"
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", *(r for r in wanted if r.startswith("torch"))], check=True)
-        subprocess.run([*pip, "install", *wanted], check=True)
-        frozen = subprocess.run([*pip, "freeze", "--all", "--exclude", "pip"], check=True, text=True,
-                                stdout=subprocess.PIPE).stdout
+        report = subprocess.run(
+            [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--dry-run",
+             "--ignore-installed", "--report", "-", "--python-version", lowest, "--only-binary", ":all:",
+             "--target", folder, *requirements()], check=True, text=True, stdout=subprocess.PIPE).stdout
+    found = [item["metadata"] for item in json.loads(report)["install"]]
     # A CPU build calls itself 2.13.0+cpu; the plain version takes whichever build there is.
-    lines = [line.split("+")[0] for line in frozen.splitlines()]
+    lines = sorted((f"{m['name']}=={m['version'].split('+')[0]}" for m in found), key=str.lower)
     (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"requirements.lock: {len(lines)} packages")
+    print(f"requirements.lock: {len(lines)} packages for Python {lowest} and newer")
 
 
 if __name__ == "__main__":

@@ -28,13 +28,17 @@ def images(*pictures, titles=(), height: float = 2.6, vmin=None, vmax=None):
 
 
 def grid(ax, values: np.ndarray, title: str = "", cmap: str = "gray_r", vmin=None, vmax=None):
-    """Draw a small 2-D array on `ax` as a grid of cells with the number in each."""
+    """Draw a small 2-D array on `ax` as a grid of cells with the number in each.
+
+    `cmap` is "gray_r", larger is darker, or "gray", larger is lighter.
+    """
     values = np.asarray(values)
     finite = values[np.isfinite(values)]
     low = vmin if vmin is not None else finite.min(initial=0)
     high = vmax if vmax is not None else finite.max(initial=1)
     # Half strength, so that the numbers stay readable on the darkest cell.
-    ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high + (high - low), alpha=0.9)
+    limits = (low, 2 * high - low) if cmap.endswith("_r") else (2 * low - high, high)
+    ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=limits[0], vmax=limits[1], alpha=0.9)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
             ax.text(j, i, f"{value:.3g}".replace("-", "−"), ha="center", va="center", fontsize=9)
@@ -119,7 +123,7 @@ def row_windows(ax, size: int, kernel_size: int, stride: int = 1, padding: int =
                 title: str = ""):
     """Draw a row of `size` pixels and below it every window that fits, a dot for each pixel it reads.
 
-    Padding is drawn as dashed cells; a pixel that no window reads is crossed out.
+    Padding is drawn as empty dotted cells; a pixel that no window reads is crossed out.
     """
     reach = 1 + (kernel_size - 1) * dilation
     starts = range(-padding, size + padding - reach + 1, stride)
@@ -131,8 +135,8 @@ def row_windows(ax, size: int, kernel_size: int, stride: int = 1, padding: int =
         if inside and not read:
             for rise in (-0.5, 0.5):
                 ax.plot([i - 0.5, i + 0.5], [-rise, rise], color="0.4", linewidth=1)
-        ax.text(i, 0, str(i) if inside else "0", ha="center", va="center", fontsize=9,
-                color="black" if inside else "0.5")
+        if inside:
+            ax.text(i, 0, str(i), ha="center", va="center", fontsize=9)
     for row, window in enumerate(reads):
         y = -1.1 - 0.6 * row
         ax.plot([window[0], window[-1]], [y, y], color="tab:orange", linewidth=1.5)

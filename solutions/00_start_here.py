@@ -17,10 +17,9 @@
 #
 # A notebook is a list of cells. Click the cell below and press **Shift+Enter**: it runs, and the next cell is
 # selected. The number in brackets on its left counts what has run, in that order; the order on the page does
-# not matter to Python. If things get confused, choose *Kernel → Restart Kernel and Run Up to Selected Cell*.
+# not matter to Python. If things get confused, choose *Kernel → Restart Kernel and Run up to Selected Cell*.
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab import check, data, hint, plots
@@ -60,7 +59,7 @@ check("brighten", brighten_too_simple)
 # A check calls your function with small inputs, chosen so that wrong answers show. It then tells you, from the
 # top:
 #
-# - the points, and the kind of trouble: the call, the shape, the dtype, or the values;
+# - the points, and the kind of trouble, such as a call that failed, a wrong shape, dtype or values;
 # - **Called**: the smallest call that went wrong, so that you can repeat it yourself;
 # - what came back and what was expected, and where in the array they differ: places marked ✗;
 # - **Likely cause**, if your answer is exactly what one known mistake gives. If it could be several, the check
@@ -106,9 +105,9 @@ plots.images(photo, brighten(photo, 0.4), brighten(photo, -0.4), vmin=0, vmax=1,
              titles=["original", "amount 0.4", "amount −0.4"])
 
 # %% [markdown]
-# The sky: its pixels were near 1 already, so they all end at 1, and what is equal cannot be told apart again.
-# Limiting values loses information; subtracting 0.4 afterwards does not bring the clouds back. The cell below
-# counts the pixels that have become pure white.
+# The sky: its pixels were above 0.6 already, so they all end at 1, and what is equal cannot be told apart again.
+# Limiting values loses information; subtracting 0.4 afterwards does not bring the shades of the sky back. The
+# cell below counts the pixels that have become pure white.
 
 # %%
 white_before = np.mean(photo >= 1)
@@ -126,22 +125,23 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # it, although the returned values are right. What would go wrong in the cells above if it did not, and why?
 #
 # <!-- BEGIN SOLUTION -->
-# **Answer.** `image += amount` changes the array that was passed in, and that array is `photo` itself, not a copy. After
-# `brighten(photo, 0.4)` the name `photo` stands for the changed image, so the next call adds −0.4 to an image that is
-# 0.4 too bright, and every later cell, the picture called "original" included, may show changed pixels.
+# **Answer.** `image += amount` changes the array that was passed in, and that array is `photo` itself, not a copy.
+# After `brighten(photo, 0.4)` the name `photo` stands for an image that is 0.4 too bright. The next call takes 0.4
+# away again, so the picture called "amount −0.4" shows the original. The counting cell leaves `photo` 0.4 too bright
+# for good: run that cell, or the one before it, once more, and it shows something else.
 #
 # **Rubric.**
 #
 # - 1 point: says that the caller's array (`photo`) is changed, because the function works on the same array and not
 #   on a copy.
-# - 1 point: names a consequence: later uses of `photo`, such as the next call or the "original" picture, are wrong
-#   or depend on the order in which cells run.
+# - 1 point: names a consequence: later uses of `photo`, such as the next call or the count of white pixels, are
+#   wrong, or depend on the order in which cells run and how often.
 # <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Points and grading
 #
-# The number under a check is your score for that exercise. When your notebook is graded, it is run from top to
+# The first line of a check gives your points for that exercise. When your notebook is graded, it is run from top to
 # bottom in a fresh kernel, and each check also calls your function with inputs you have not seen, made the same
 # way. A function that does what its docstring says passes; one that only fits the visible inputs does not.
 #
@@ -151,7 +151,8 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # %% [markdown]
 # ## Handing in
 #
-# 1. *Kernel → Restart Kernel and Run All Cells*: does everything you finished still pass?
+# 1. *Kernel → Restart Kernel and Run All Cells*: does everything you finished still pass? The run stops where a cell
+#    needs a function you have not written; *Run → Run Selected Cell and All Below* takes it up from the next cell.
 # 2. Save (Ctrl+S).
 # 3. If your course uses nbgrader's *Assignment List*, press *Submit* there. Otherwise give your instructor the file
 #    `00_start_here.ipynb` in the way they asked for.
@@ -176,7 +177,7 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # | start afresh | *Kernel → Restart Kernel and Run All Cells* |
 # | test an exercise | run its `check("id", function)` |
 # | get help | `hint("id")`, up to four times |
-# | see your points | the number the check returns |
+# | see your points | the first line of its check |
 # | hand in | save, then *Submit* or give the file to your instructor |
 #
 # **Where to read more.** On why this course asks you to predict before you run: Crouch, Fagen, Callan and Mazur,

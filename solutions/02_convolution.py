@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 02 Convolution versus cross-correlation
 #
-# Convolutional networks are named after an operation that most of their libraries do not compute. This
+# Convolutional networks are named after an operation that most deep-learning libraries do not compute. This
 # notebook builds both operations, finds the one difference between them, and shows when it matters and when
 # it does not.
 
@@ -78,8 +78,8 @@ def ramp(a):
 animation.reflect_and_shift(box, ramp, span=(-1.2, 2.2))
 
 # %% [markdown]
-# Play it, or step through it. The reflected ramp leads with its low end, so the area grows slowly and falls
-# quickly.
+# Play it, or step through it. The reflected ramp leads with its low end, so the area starts to grow slowly.
+# The high end leaves last, so it returns to 0 steeply.
 #
 # **Convolution commutes.** Put $u = t - a$ for the variable of integration, so $a = t - u$ and $da = -du$;
 # the limits change places, which takes the minus away again:
@@ -154,12 +154,12 @@ print(f"most likely: {most_likely}, with probability {two_dice.max():.4f} = 6/36
 # %% [markdown]
 # ## Leave the reflection out: cross-correlation
 #
-# Slide a short kernel $k$ along $x$ **without** reflecting it:
+# Slide a short sequence of **weights**, the **kernel** $k$, along $x$ **without** reflecting it:
 #
 # $$y_i = \sum_a x_{i+a}\,k_a .$$
 #
 # Both indices now grow together. This is cross-correlation. Often only the places where the kernel lies
-# fully inside $x$ count; such an output is called **valid**, and it is shorter than $x$.
+# fully inside $x$ count; such an output is called **valid**. From a kernel of 2 on it is shorter than $x$.
 
 # %% [markdown]
 # ### Exercise: cross-correlation in one dimension
@@ -209,7 +209,8 @@ print("cross-correlation", answer_correlation)
 #
 # $$\text{response} = \sum_{a,b} \text{window}(a, b)\,k(a, b) + \text{bias} .$$
 #
-# Written as two long vectors, that is a dot product.
+# With window and kernel written as two long vectors, that is a dot product plus the bias. In the grids below
+# a larger number has a darker cell.
 
 # %%
 window = np.array([[200.0, 150, 150], [100, 50, 100], [25, 25, 10]])
@@ -250,7 +251,7 @@ print(f"response: {response:g} + bias")
 # Now move the window over the image, one pixel at a time, and write each response where the window is. In
 # the formula the corner of the window is at row $r$, column $c$:
 #
-# $$y(r, c) = \sum_{a=0}^{k_H-1} \sum_{b=0}^{k_W-1} x(r + a,\, c + b)\;k(a, b) .$$
+# $$y(r, c) = \sum_{a=0}^{kH-1} \sum_{b=0}^{kW-1} x(r + a,\, c + b)\;k(a, b) .$$
 #
 # **Predict.** A 2×2 kernel slides over an image of 4 rows and 5 columns, and stays inside. How many rows and
 # columns does the output have?
@@ -261,7 +262,8 @@ step_right = np.array([[-1.0, 1], [-1, 1]])
 animation.sliding_window(small_image, step_right, interval=500)
 
 # %% [markdown]
-# The kernel answers where the numbers rise to the right, and with 0 where they stay the same.
+# The window has 4 − 2 + 1 = 3 places from top to bottom and 5 − 2 + 1 = 4 from left to right, so the output is
+# 3×4. The kernel answers where the numbers rise to the right, and with 0 where they stay the same.
 
 # %% [markdown]
 # ### Exercise: cross-correlation in two dimensions
@@ -299,7 +301,7 @@ check("cross_correlate2d", cross_correlate2d)
 #
 # 1. a sum over the **image**: $\sum_{p,q} x(p, q)\,k(r - p,\, c - q)$
 # 2. a sum over a **centred kernel**: $\sum_{a,b} x(r - a,\, c - b)\,k(a, b)$, where $a$ runs from
-#    $-\frac{k_H-1}{2}$ to $\frac{k_H-1}{2}$, and $b$ likewise with $k_W$
+#    $-\frac{kH-1}{2}$ to $\frac{kH-1}{2}$, and $b$ likewise with $kW$
 # 3. a sum over the kernel **from its corner**: $\sum_{a,b} x(r + a,\, c + b)\,k(a, b)$, where $a$ and $b$
 #    start at 0
 #
@@ -344,6 +346,10 @@ check("rotate180", rotate180)
 
 # %%
 plots.grids(k, rotate180(k), k.T, titles=["kernel", "rotated by 180°", "transposed: not the same"])
+
+# %% [markdown]
+# Half a turn moves every weight to the opposite place, so 1 and 9 change corners. Transposing leaves both where
+# they are.
 
 # %% [markdown]
 # ### Exercise: convolution in two dimensions
@@ -428,7 +434,8 @@ print(f"largest error of the learned layer: {learning_error:.1g}")
 #
 # To compare fairly, take full outputs. Reversing `h` turns your `convolve1d` into a full cross-correlation.
 #
-# **Predict.** Does $a ∘ b = b ∘ a$ hold for both operations? Does $(a ∘ b) ∘ c = a ∘ (b ∘ c)$?
+# **Predict.** Write $\circ$ for one of the two operations. For which does $u \circ v = v \circ u$ hold? And
+# $(u \circ v) \circ w = u \circ (v \circ w)$?
 
 # %%
 def correlate1d(x, h):
@@ -445,9 +452,9 @@ for name, op in [("convolution", convolve1d), ("cross-correlation", correlate1d)
 # Convolution **commutes** and **associates**. Cross-correlation does neither: exchanging its arguments
 # reverses the result, and regrouping changes the values.
 #
-# What does hold is a mixed law, $(x \star h) \star g = x \star (h * g)$: two cross-correlations in a row
-# are one, whose kernel is the *convolution* of the two. For images, two 3×3 filters act like one 5×5
-# filter.
+# What does hold is a mixed law. With $\star$ for cross-correlation it reads
+# $(x \star h) \star g = x \star (h * g)$: two cross-correlations in a row are one, whose kernel is the
+# *convolution* of the two. For images, two 3×3 filters act like one 5×5 filter.
 
 # %%
 h, g = rng.integers(-3, 4, (3, 3)).astype(float), rng.integers(-3, 4, (3, 3)).astype(float)
@@ -508,7 +515,7 @@ tower = scene[5:105, 40:190]                                                    
 box_blur = np.full((5, 5), 0.04)
 neighbours = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]) / 4
 edges = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]]) / 4
-plots.grids(box_blur, neighbours, edges, titles=["5×5 box blur", "mean of 4 neighbours", "minus that mean"],
+plots.grids(box_blur, neighbours, edges, titles=["5×5 box blur", "mean of 4 neighbours", "pixel minus mean"],
             cell=0.55)
 
 # %% [markdown]
@@ -522,7 +529,7 @@ plots.grids(box_blur, neighbours, edges, titles=["5×5 box blur", "mean of 4 nei
 plots.images(tower, cross_correlate2d(tower, box_blur), cross_correlate2d(tower, neighbours),
              titles=["photograph", "5×5 box blur", "mean of 4 neighbours"])
 lost = cross_correlate2d(scene, edges)                                            # (211, 318)
-plots.images(lost, titles=["minus that mean: grey is 0"], height=3.6, vmin=-0.15, vmax=0.15)
+plots.images(lost, titles=["pixel minus mean of its neighbours: grey is 0"], height=3.6, vmin=-0.15, vmax=0.15)
 print("sums of the weights:", *(f"{kernel.sum():.3g}" for kernel in (box_blur, neighbours, edges)))
 
 # %% [markdown]
@@ -588,11 +595,11 @@ for image, name in [(np.pad([[1.0]], 14), "dot"), (middle, "photograph")]:
     plots.images(image[6:-6, 6:-6], by_box, by_gauss, titles=[name, "box 7×7", "Gaussian σ = 2"], height=2.2)
 
 # %% [markdown]
-# Every point of a picture becomes a copy of the (rotated) kernel, weighted by its brightness, and the
-# copies add up. Look at the thin bright line below the windows: the box turns it into a band with sharp
-# edges, the Gaussian into a line that fades out.
+# The dot becomes a square or a round spot: every point of a picture turns into a copy of the (rotated) kernel,
+# weighted by its brightness, and the copies add up. Look at the thin bright line below the windows: the box
+# turns it into a band with sharp edges, the Gaussian into a line that fades out.
 #
-# **Predict.** The box * box is a triangle. What becomes of box * box * box * box?
+# **Predict.** A box convolved with itself is a triangle. What do four boxes convolved in a row look like?
 
 # %%
 line = np.full(5, 1 / 5)
@@ -612,8 +619,9 @@ four_boxes_error = np.abs(lines[3] - gauss_line).max()
 print(f"largest difference of four boxes from the Gaussian: {four_boxes_error:.3f}")
 
 # %% [markdown]
-# Blurring again and again with any small kernel of positive weights that sum to 1 approaches a Gaussian
-# blur: the central limit theorem, for filters.
+# Two boxes (grey) make the triangle, four (black) almost the Gaussian (dashed). Blurring again and again with
+# any small symmetric kernel of positive weights that sum to 1 approaches a Gaussian blur: the central limit
+# theorem, for filters.
 
 # %% [markdown]
 # ## Edges
@@ -652,8 +660,8 @@ def sobel_magnitude(x):
 check("sobel_magnitude", sobel_magnitude)
 
 # %% [markdown]
-# **Predict.** In the picture of $g_x$, grey means 0. Does the left side of the bright flower look white or
-# black? And in the magnitude?
+# **Predict.** In the picture of $g_x$ an even area is grey, larger values are lighter, smaller ones darker. Does
+# the left edge of the bright flower look white or black? And in the magnitude, where an even area is black?
 
 # %%
 flower = grey(photo("flower"))[40:400, 150:450].reshape(180, 2, 150, 2).mean(axis=(1, 3))   # (180, 150)
@@ -674,7 +682,7 @@ plots.images(flower, gx, gy, sobel_magnitude(flower), height=3.2,
 # $$\begin{pmatrix} 1 \\ 2 \\ 1 \end{pmatrix} \begin{pmatrix} -1 & 0 & 1 \end{pmatrix} =
 # \begin{pmatrix} -1 & 0 & 1 \\ -2 & 0 & 2 \\ -1 & 0 & 1 \end{pmatrix}$$
 #
-# Such a kernel is called **separable**: as a matrix it has rank 1.
+# Such a kernel is called **separable**. All its rows are multiples of one row: as a matrix it has rank 1.
 #
 # **Predict.** Which of these are separable: the 5×5 box, the Gaussian, Sobel, the edge detector with −¼?
 
@@ -684,8 +692,9 @@ ranks = {name: int(np.linalg.matrix_rank(kernel)) for name, kernel in candidates
 print("\n".join(f"{name:14}rank {rank}" for name, rank in ranks.items()))
 
 # %% [markdown]
-# A separable filter can be applied in two cheap passes: first along the columns, then along the rows of the
-# result.
+# The edge detector is not separable: its first row, 0, −¼, 0, is no multiple of its second. The others have
+# rank 1. A separable filter can be applied in two cheap passes: first along the columns, then along the rows of
+# the result.
 
 # %% [markdown]
 # ### Exercise: filter in two passes
@@ -770,8 +779,9 @@ print(f"15×15: {costs[7, 0]:,} against {costs[7, 1]:,}, {saving_15:.2f} times f
 #
 # $$\text{response} = |\text{window}|\,|\text{kernel}|\,\cos\theta .$$
 #
-# A kernel is a **template**: the more a window looks like it, the smaller the angle $\theta$, the larger the
-# response. Cut an eye out of a portrait and use it as the kernel.
+# $|\cdot|$ is the length of a vector, $\theta$ the angle between the two. A kernel is a **template**: the more a
+# window looks like it, the smaller the angle and the larger the cosine. Cut an eye out of a portrait and use it
+# as the kernel.
 
 # %%
 portrait = grey(photo("hopper")).reshape(150, 4, 128, 4).mean(axis=(1, 3))        # (150, 128)
@@ -818,7 +828,10 @@ plt.show()
 # %% [markdown]
 # ## The convolution theorem
 #
-# The Fourier transform turns a convolution into a product: $\mathcal{F}(f * g) =
+# The Fourier transform describes a signal by the waves it is made of: how much of each frequency, and with which
+# phase. The FFT, *fast Fourier transform*, computes it for $n$ samples in about $n \log_2 n$ steps.
+#
+# It turns a convolution into a product: $\mathcal{F}(f * g) =
 # \mathcal{F}(f)\cdot\mathcal{F}(g)$. So there is a second way to convolve: transform both, multiply element
 # by element, transform back.
 #
@@ -920,10 +933,11 @@ print("direct / FFT:", ", ".join(f"{k}×{k} {ratio:.1f}" for k, ratio in zip(ks,
 # %% [markdown]
 # ### In a layer
 #
-# A layer has many images, channels and filters. Mathieu, Henaff and LeCun (2014) noted that each image and
-# each kernel needs to be transformed only **once**, and each output transformed back once, however many
-# pairs are multiplied. Count it, with $4n^2\log_2 n$ multiplications for a transform of $n \times n$ and 4
-# for a complex product.
+# A layer has many images, channels and filters. Mathieu, Henaff and LeCun (2014) used the fact that each channel
+# of an image and of a filter needs to be transformed only **once**, and each output transformed back once,
+# however many pairs are multiplied. Count it, with $4n^2\log_2 n$ multiplications for a transform of $n \times
+# n$ and 4 for a complex product. The image's own size is enough for the transforms here: what wraps around
+# misses the valid outputs.
 
 # %%
 def direct_count(images, channels, filters, n, k):
@@ -966,7 +980,7 @@ for layer, row in ratios.items():
 # | kernel | rotated by 180° | as it is |
 # | delta image gives | the kernel upright | the kernel rotated |
 # | commutes, associates | yes | no |
-# | who computes it | `np.convolve`, SciPy's `convolve` | `torch.nn.Conv2d`, `np.correlate` |
+# | who computes it | `np.convolve`, `scipy.signal.convolve2d` | `torch.nn.Conv2d`, `np.correlate` |
 #
 # | fact | value |
 # |---|---|

@@ -3,8 +3,8 @@
 #
 # Notebook 02 slid one kernel over one grey image, a pixel at a time. A convolution layer can do more: take
 # longer steps, look beyond the border, spread its kernel out, read many channels and apply many filters.
-# This notebook works out what each of these does to the size, the values and the cost, and ends with the
-# layer as `torch.nn.Conv2d` defines it.
+# This notebook works out what each of these does to the size, the values and the cost, and builds, part by
+# part, the layer that `torch.nn.Conv2d` defines.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -49,7 +49,8 @@ plt.show()
 # %% [markdown]
 # A kernel of 3 turns 7 pixels into 5 outputs. Stride 2 leaves 3 of them, padding 1 (the dotted cells)
 # brings back 7, and dilation 2 leaves 3.
-#
+
+# %% [markdown]
 # Lectures often use letters for these numbers. They map to PyTorch's names, which we use in code:
 #
 # | letter | PyTorch | meaning |
@@ -59,8 +60,12 @@ plt.show()
 # | S | `stride` | distance from window to window |
 # | P | `padding` | pixels added at each end |
 # | K | `out_channels`, `C_out` | number of filters |
+
+# %% [markdown]
+# Without padding and dilation the number of windows is $(N - F)/S + 1$: 5 at stride 1 and 3 at stride 2, as in
+# the figure.
 #
-# **Predict.** How many windows of 3 fit into 7 pixels at stride 1, at stride 2, and at stride 3?
+# **Predict.** What does the formula give at stride 3? How many windows of 3 pixels can really be placed?
 
 # %%
 by_formula = {stride: (7 - 3) / stride + 1 for stride in (1, 2, 3)}  # (N - F) / S + 1
@@ -73,8 +78,8 @@ plt.show()
 # Stride 3 does not fit: the formula gives 2.33. Two windows can be placed, and the last pixel, crossed
 # out, is in neither.
 #
-# Some lecture notes call this an error. It is not: PyTorch and the other libraries round down (**floor**),
-# run the layer, and silently lose the last rows or columns. With padding 1 the same stride does fit:
+# Some lecture notes call this an error. It is not: PyTorch, like other libraries, rounds down (**floor**),
+# runs the layer, and silently loses the last rows or columns. With padding 1 the same stride does fit:
 
 # %%
 padded_fit = (7 + 2 * 1 - 3) / 3 + 1
@@ -90,8 +95,8 @@ plt.show()
 # {\text{stride}} \right\rfloor + 1$$
 #
 # Read it from the inside. A kernel reaches over $\text{dilation}\cdot(kH-1)+1$ pixels from its first entry
-# to its last. What the padded input has beyond that is the way the first window can still move. Divided by
-# the stride and rounded down, it is the number of steps; the first window makes one more.
+# to its last. What the padded input has beyond that is how far the first window can still move. Divided by
+# the stride and rounded down, it is the number of steps; the first window itself adds one.
 
 # %% [markdown]
 # ### Exercise: output size
@@ -150,8 +155,8 @@ plt.show()
 # the windows that read it: its **coverage**. A pixel in the middle is read by several windows, one at the
 # border by fewer, and some may be read by none.
 #
-# These counts return in notebook 05: a pixel read by three windows receives three gradients, and one read
-# by none gets exactly zero.
+# These counts return in notebook 05: the gradient of a pixel that three windows read is a sum of three terms,
+# and that of a pixel read by none is exactly zero.
 
 # %% [markdown]
 # ### Exercise: coverage
@@ -227,12 +232,12 @@ for padding in range(5):
 stem_remainder = (224 + 2 * 3 - 7) % 2
 stem_size = output_size(224, 7, stride=2, padding=3)
 stem_counts = coverage(224, 7, stride=2, padding=3)
-print(f"remainder {stem_remainder}, output size {stem_size}, fewest reads of a pixel: {stem_counts.min()}")
+print(f"remainder {stem_remainder}, output size {stem_size}, fewest reads of a row: {stem_counts.min()}")
 
 # %% [markdown]
-# One row of the padded image is left over, and it is a row of padding. The output is 112, and every pixel
-# of the image is read at least twice. A remainder costs real pixels only where it is larger than the
-# padding.
+# One row and one column of the padded image are left over, and both are padding. The output is 112×112, and
+# every row and column of the image is read by at least two windows. A remainder costs real pixels only where it
+# is larger than the padding.
 
 # %% [markdown]
 # ## Padding that keeps the size
@@ -241,8 +246,8 @@ print(f"remainder {stem_remainder}, output size {stem_size}, fewest reads of a p
 # much, half on each side, makes up for it. For an odd kernel without dilation it is $(F-1)/2$ on both
 # sides.
 #
-# An even kernel loses an odd number of pixels, which cannot be shared equally. PyTorch's `padding="same"`
-# then puts the extra pixel **after** the input: below, or to the right.
+# An even kernel without dilation loses an odd number of pixels, which cannot be shared equally. PyTorch's
+# `padding="same"` then puts the extra pixel **after** the input: below, or to the right.
 
 # %% [markdown]
 # ### Exercise: same padding
@@ -296,15 +301,16 @@ animation.sliding_window(small, sharpen, padding=1)
 reads = coverage(6, 3, padding=1)
 averaged = np.outer(reads, reads) / 9  # the number of real pixels, each 1, in each 3x3 window
 fig, ax = plt.subplots(figsize=(3, 3), layout="constrained")
-plots.grid(ax, averaged, "3×3 mean of ones, zero padding", vmin=0, vmax=1)
+plots.grid(ax, averaged, "3×3 mean of ones, zero padding", cmap="gray", vmin=0, vmax=1)
 plt.show()
 
 # %% [markdown]
-# The corner falls to 4/9 = 0.444 and the edges to 6/9 = 0.667. Zero padding darkens the border, and later
-# layers can use that to tell where the border is (Islam et al., 2020).
+# Here 1 is white, as in a picture. The inside stays 1, the corner falls to 4/9 = 0.444 and the edges to
+# 6/9 = 0.667. Zero padding darkens the border, and later layers can use that to tell where the border is (Islam
+# et al., 2020).
 
 # %% [markdown]
-# PyTorch offers four answers, by the name of `padding_mode`. A row `a b c d` padded by 2 becomes:
+# PyTorch offers four answers, under the name `padding_mode`. A row `a b c d` padded by 2 becomes:
 #
 # | mode | before | row | after |
 # |---|---|---|---|
@@ -318,9 +324,9 @@ plt.show()
 #
 # Write `pad2d(x, padding, mode)`: pad height and width on both sides.
 #
-# - `x` has shape (N, C, H, W), float64;
-# - `padding` is a pair `(pH, pW)`: rows above and below, columns left and right. Either may be 0, and no
-#   mode runs out of pixels;
+# - `x` has shape (N, C, H, W), float64: a **batch** of N images, each with C channels (3 for colour);
+# - `padding` is a pair `(pH, pW)`: pH rows above and pH below, pW columns left and pW right. Either may be 0,
+#   and the image always has the pixels that a mode needs;
 # - `mode` is one of the four names above;
 # - return a new array (N, C, H + 2 pH, W + 2 pW), float64. Corners follow from padding both axes.
 #
@@ -372,10 +378,10 @@ for mode, above, below in zip(modes, *axes):
 plt.show()
 
 # %% [markdown]
-# `reflect` continues the image without a seam. `replicate` draws its edge out into streaks. `circular`
-# joins the opposite side on, which leaves a hard edge unless the image is periodic by nature, as a map of
-# the world is from east to west. `zeros` adds an edge all around. It is PyTorch's default, and most
-# networks use it.
+# In the grids a larger number is darker. `reflect` continues the image without a seam. `replicate` draws its
+# edge out into streaks. `circular` joins the opposite side on, which leaves a hard edge unless the image is
+# periodic by nature, as a map of the world is from east to west. `zeros` adds an edge all around. It is
+# PyTorch's default, and most networks use it.
 
 # %% [markdown]
 # ## Through the full depth
@@ -473,7 +479,8 @@ plt.show()
 # ## The layer
 #
 # A layer applies several filters to each image of a batch. Every filter gives one map, and the maps of an
-# image are stacked: `K` filters, `C_out = K` channels. Next to padding it has the stride. Here, stride 2:
+# image are stacked: K filters give `C_out = K` channels. Besides padding, a layer has a stride. Here it is 2:
+# the window moves by 2, and each step fills one cell of a smaller output.
 
 # %%
 large = np.random.default_rng(3).integers(-3, 5, (7, 7))
@@ -520,8 +527,8 @@ check("conv2d", conv2d)
 
 # %% [markdown]
 # Six filters on the photograph: for vertical edges, horizontal edges, spots, a blur, and two that compare
-# colours. The result has the shape 6×28×28, one map for each filter, and each map shows something else of
-# the same image.
+# colours. The result has the shape 6×28×28, one map for each filter. Each brings out something else: the
+# skin is bright in red − green, the background in blue − yellow.
 
 # %%
 blur = np.full((5, 5), 1 / 25)
@@ -568,11 +575,11 @@ print(f"second: {second_shape}, {second_count} parameters, {second_count // 10} 
 # The first: 10×32×32, and each filter has 5·5·3 weights and one bias, 76; ten have 760. The second:
 # 10×16×16, with 3·3·5 + 1 = 46 parameters in a filter, 460 in all.
 #
-# In general K filters of $k_1\times k_2$ on 3 channels have $K\cdot(k_1 k_2\cdot 3 + 1)$ parameters: four
+# In general K filters of $kH\times kW$ on 3 channels have $K\cdot(kH\cdot kW\cdot 3 + 1)$ parameters: four
 # of 3×3 have 112. The size of the image does not occur.
 #
-# A layer is settled by four hyper-parameters, **K, F, S, P**. K is usually a power of two. What is common
-# for the others, with the output for a 32×32 image:
+# A layer is settled by four hyper-parameters, numbers that are chosen and not learned: **K, F, S, P**. K is
+# usually a power of two. What is common for the others, with the output for a 32×32 image:
 
 # %%
 common = [(3, 1, 1), (5, 1, 2), (5, 2, 0), (5, 2, 2), (1, 1, 0)]
@@ -640,15 +647,16 @@ plots.images(petals[0].transpose(1, 2, 0), *mixed[0], titles=["image", "grey", "
 # %% [markdown]
 # ## Dilation
 #
-# A dilated convolution (in French *à trous*, with holes) spreads its kernel: at dilation 2 it reads every
-# second pixel of a larger window. A 3×3 kernel then reaches over 5×5 pixels, still with 9 weights.
+# A dilated convolution (also called *à trous*, French for "with holes") spreads its kernel: at dilation 2 it
+# reads every second pixel of a larger window. A 3×3 kernel then reaches over 5×5 pixels, still with 9 weights;
+# small frames mark the pixels it reads.
 
 # %%
 animation.sliding_window(large, np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]), dilation=2)
 
 # %% [markdown]
 # Do not confuse it with stride. Stride is the distance **between** windows and makes the output coarser.
-# Dilation is the distance **within** a window and makes it look wider.
+# Dilation is the distance **within** a window and makes it reach further.
 
 # %% [markdown]
 # ### Exercise: dilated convolution
@@ -693,9 +701,10 @@ sizes = [f"dilation {d}, {m.shape[0]}×{m.shape[1]}" for d, m in scales.items()]
 plots.images(china, *scales.values(), titles=["image, 107×160", *sizes])
 
 # %% [markdown]
-# Each map is smaller by twice the dilation: 2, 8 and 24. At dilation 1 neighbours are compared, and
-# outlines remain. At 12 the compared pixels lie 24 apart. The map is not blurred: the pixels between are
-# not averaged but skipped, so every outline appears twice, bright and dark, 24 pixels apart.
+# Each map is smaller by twice the dilation: 2, 8 and 24. At dilation 1 the two neighbours of a pixel are
+# compared, and outlines remain. At 12 the compared pixels lie 24 apart. The map is not blurred: the pixels
+# between are not averaged but skipped. So every thin line appears twice, once bright and once dark, 24 pixels
+# apart.
 
 # %% [markdown]
 # ## Groups
@@ -819,8 +828,9 @@ print(f"{'64 → 64, depthwise, then 1×1':32}{separable:8,}, {saving:.1f} times
 # %% [markdown]
 # ## What a stack sees
 #
-# The **receptive field** of a unit is the part of the image that can change its value. After one layer it
-# is the kernel. After two it is larger, since the unit reads units that each read a window of their own.
+# A **unit** is one number of a layer's output. Its **receptive field** is the part of the image that can change
+# its value. After one layer it is one window. After two it is larger, since the unit reads units that each read
+# a window of their own.
 #
 # Below, one unit (orange) is followed down to the image; count the squares in the lowest row. A stride
 # makes neighbouring units of the layers above lie further apart in the image, so the same kernel of 3
@@ -881,10 +891,10 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# At stride 1 it grows by 2 with each layer: two 3×3 layers see 5×5, three see 7×7, eight see 17×17.
-# Strides and growing dilations roughly double it with each layer: eight see 511 pixels (the two curves
-# coincide). They pay differently: strides give up resolution, dilation keeps it and skips pixels inside
-# each window.
+# In the figure above, the units saw 5, 7 and 11 pixels. At stride 1 the receptive field grows by 2 with each
+# layer: two 3×3 layers see 5×5, three see 7×7, eight see 17×17. Strides and growing dilations roughly double it
+# with each layer: eight see 511×511 (the two curves coincide). They pay differently: strides give up resolution,
+# dilation keeps it and skips pixels inside each window.
 
 # %% [markdown] tags=["written:see_five:4"]
 # ## In your own words
@@ -893,7 +903,7 @@ plt.show()
 # see 5×5 pixels. Three candidates, all at stride 1 with biases:
 #
 # - **A**: one 5×5 layer;
-# - **B**: two 3×3 layers with a ReLU between them;
+# - **B**: two 3×3 layers with a ReLU between them, which replaces every negative number by 0;
 # - **C**: one 3×3 layer with dilation 2.
 #
 # Give the padding each layer needs and the number of parameters of each block (use your functions). Then
@@ -903,14 +913,14 @@ plt.show()
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
-# A needs padding 2, both layers of B need padding 1, and C needs padding 2. A has 102,464 parameters, B
-# has 2 · 36,928 = 73,856, C has 36,928. A unit of A or B depends on all 25 pixels of each channel; C reads
-# only 9 of them, and two outputs of C side by side share no pixel, so fine texture can fall through its
-# holes. A can be any linear filter of 5×5. Without the ReLU, B could compute no more than A, and less,
-# since two 3×3 layers in a row make only some 5×5 filters; with it, B is non-linear and computes functions
-# that A cannot. I would take B: fewer parameters than A, all pixels read, and one non-linearity more. I
-# would take C where context is needed at full resolution and parameters are scarce, for instance late in a
-# network that labels every pixel; A if the block must be one linear filter, for instance to look at it.
+# A needs padding 2, both layers of B need padding 1, and C needs padding 2. A has 102,464 parameters, B has 2 ·
+# 36,928 = 73,856, C has 36,928. A unit of A or B depends on all 25 pixels of each channel; C reads only 9 of
+# them, and two outputs of C side by side share no pixel, so fine texture can fall through its holes. A can be
+# any linear filter of 5×5. Without the ReLU, B could compute no more than A inside the image, and less, since
+# two 3×3 layers in a row make only some 5×5 filters; with it, B is non-linear and computes functions that A
+# cannot. I would take B: fewer parameters than A, all pixels read, and one non-linearity more. I would take C
+# where context is needed at full resolution and parameters are scarce, for instance late in a network that
+# labels every pixel; A if the block must be one linear filter, for instance to look at it.
 #
 # **Rubric.**
 #
@@ -926,17 +936,17 @@ plt.show()
 #
 # | question | answer |
 # |---|---|
-# | output size | $\lfloor (H + 2P - d(F-1) - 1)/S \rfloor + 1$, rounded down |
-# | valid, stride 1 | $H - F + 1$ |
+# | output size, with dilation $d$ | $\lfloor (N + 2P - d(F-1) - 1)/S \rfloor + 1$ |
+# | valid, stride 1 | $N - F + 1$ |
 # | same, stride 1 | $P = (F-1)/2$ for odd $F$: 1, 2, 3 for 3, 5, 7 |
-# | a remainder | the last rows and columns are not read |
+# | a remainder | the last rows and columns are not read, padding first |
 # | stride larger than the kernel | pixels between windows are not read |
-# | one position, one filter | a dot product over $kH\cdot kW\cdot C_\text{in}$ numbers, plus bias |
+# | one position, one filter | a dot product over $C_\text{in}\cdot kH\cdot kW$ numbers, plus bias |
 # | parameters | $C_\text{out}\cdot(kH\cdot kW\cdot C_\text{in}/\text{groups} + 1)$ |
 # | 1×1 | mixes channels, leaves space alone |
 # | dilation | distance within a window; stride: between windows |
 # | groups | blocks of channels; depthwise: groups $= C_\text{in}$ |
-# | receptive field | each layer adds $d(F-1)$ times the strides before it |
+# | receptive field | each layer adds $d(F-1)$ times the product of the strides before it |
 
 # %% [markdown]
 # ## Where to read more

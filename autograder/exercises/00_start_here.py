@@ -41,8 +41,8 @@ EXERCISES = [
                 call(MIXED.T, 0.0)],
         random=lambda rng: call(rng.random(rng.integers(1, 6, 2)), rng.uniform(-1, 1)),
         mistakes=[
-            Mistake("no_clipping", "The sum can leave the range from 0 to 1, and nothing brings it back. "
-                    "What should a pixel of 0.9 become when 0.3 is added?",
+            Mistake("no_clipping", "The sum can leave the range from 0 to 1, and nothing brings it back "
+                    "afterwards. What should a pixel of 0.9 become when 0.3 is added?",
                     lambda image, amount: image + amount),
             Mistake("clips_only_above", "Values above 1 are brought back, values below 0 are not. "
                     "The amount can be negative.", lambda image, amount: np.minimum(image + amount, 1.0)),

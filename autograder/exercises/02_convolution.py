@@ -76,6 +76,15 @@ def conv1d_negative_index(x, h):
     return y
 
 
+def conv1d_end_unchecked(x, h):
+    y = np.zeros(len(x) + len(h) - 1)
+    for n in range(len(y)):
+        for i in range(len(h)):
+            if n - i >= 0:
+                y[n] += h[i] * x[n - i]
+    return y
+
+
 def conv1d_overwrites(x, h):
     y = np.zeros(len(x) + len(h) - 1)
     for i in range(len(x)):
@@ -121,6 +130,9 @@ CONVOLVE1D = Exercise(
                 "Only the outputs where the shorter signal lies fully inside the longer are returned. The "
                 "full convolution also has the ends, where they overlap in part.",
                 lambda x, h: np.convolve(x, h, mode="valid")),
+        Mistake("middle_part_only",
+                "The result is as long as the longer input: its ends are cut off. The full convolution has "
+                "every output to which a product belongs.", lambda x, h: np.convolve(x, h, mode="same")),
         Mistake("cut_to_input_length",
                 "The result stops with the last element of `x`. The last products, such as the last of "
                 "`h` times the last of `x`, still need a place.", lambda x, h: np.convolve(x, h)[:len(x)]),
@@ -133,6 +145,9 @@ CONVOLVE1D = Exercise(
         Mistake("negative_index",
                 "Python reads index -1 as the last element, so products from the end of `x` leak into the "
                 "beginning. Skip what lies before index 0.", conv1d_negative_index),
+        Mistake("end_unchecked",
+                "The index into `x` is kept from falling below 0, but it also runs past the last element. "
+                "Skip those products too.", conv1d_end_unchecked),
         Mistake("wraps_around",
                 "What should follow after the end of `x` is added at its beginning: a circular "
                 "convolution. The full one is longer than `x`.", conv1d_circular),
@@ -191,6 +206,12 @@ def corr1d_list(x, kernel):
     return [float(np.dot(x[i:i + len(kernel)], kernel)) for i in range(len(x) - len(kernel) + 1)]
 
 
+def corr1d_last_left_at_zero(x, kernel):
+    y = np.correlate(x, kernel, mode="valid")
+    y[-1] = 0
+    return y
+
+
 def corr1d_disjoint(x, kernel):
     k = len(kernel)
     return np.array([x[i:i + k] @ kernel for i in range(0, len(x) - k + 1, k)])
@@ -220,6 +241,9 @@ CROSS_CORRELATE1D = Exercise(
         Mistake("one_too_short",  # 10
                 "The last window is missing. Count the places where 2 elements fit into 4: starts 0, 1 "
                 "and 2.", lambda x, k: np.correlate(x, k, mode="valid")[:-1]),
+        Mistake("last_left_at_zero",  # 10
+                "The length is right, but the last output is never written. How many places are there for "
+                "the kernel, and where does your loop stop?", corr1d_last_left_at_zero),
         Mistake("full_overlap",
                 "Outputs are computed where the kernel sticks out at the ends too. Here only windows that "
                 "lie fully inside `x` count.", lambda x, k: np.correlate(x, k, mode="full")),
@@ -390,6 +414,12 @@ def corr2d_lists(x, kernel):
             for i in range(x.shape[0] - kh + 1)]
 
 
+def corr2d_last_left_at_zero(x, kernel):
+    out = corr2d(x, kernel)
+    out[-1], out[:, -1] = 0, 0
+    return out
+
+
 def corr2d_swapped_start(x, kernel):
     out = np.zeros((x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1))
     for i in range(out.shape[0]):
@@ -493,6 +523,14 @@ CROSS_CORRELATE2D = Exercise(
         Mistake("buffer_like_x",  # 33
                 "The output has the dtype of `x`. For a photograph of whole numbers (uint8), that cuts "
                 "off fractions and wraps negative values round.", corr2d_like_x),
+        Mistake("last_left_at_zero",  # 10
+                "The shape is right, but the last row and the last column are never written. Check where "
+                "your loops stop.", corr2d_last_left_at_zero),
+        Mistake("kernel_one_short",  # 10
+                "The last row and column of the kernel are never used. A slice `start:stop` leaves out "
+                "`stop`: how many elements does yours hold?",
+                lambda x, k: np.einsum("ijab,ab->ij", sliding_window_view(x, k.shape)[..., :-1, :-1],
+                                       k[:-1, :-1])),
         Mistake("float32",  # 34
                 "The result is computed in float32: half the digits are lost.",
                 lambda x, k: corr2d(x.astype(np.float32), k.astype(np.float32))),
@@ -748,6 +786,12 @@ GAUSSIAN_KERNEL = Exercise(
         Mistake("sigma_not_squared",
                 "The exponent divides by 2σ. Distance and sigma are both squared.",
                 lambda n, s: unit_sum(gauss_grid(n, s ** 0.5))),
+        Mistake("sigma_multiplied",
+                "The exponent is multiplied by σ²: `/ 2 * sigma**2` divides by 2 only. What is divided by "
+                "needs brackets.", lambda n, s: unit_sum(gauss_grid(n, 1 / s))),
+        Mistake("unit_range",
+                "The offsets run from −1 to 1 whatever the size. Sigma is in pixels, so neighbours are 1 "
+                "apart.", lambda n, s: unit_sum(gauss_grid(n, s * (n - 1) / 2 if n > 1 else s))),
         Mistake("distance_not_squared",
                 "The exponent holds the distance, not its square: the peak is too sharp.",
                 lambda n, s: unit_sum(gauss_grid(n, s, power=1.0))),

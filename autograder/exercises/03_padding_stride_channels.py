@@ -113,6 +113,10 @@ OUTPUT_SIZE = Exercise(
                 "last entry?",
                 lambda size, kernel_size, stride=1, padding=0, dilation=1:
                 (size + 2 * padding - dilation * kernel_size) // stride + 1),
+        Mistake("bracket_missing", "It subtracts dilation · kernel_size and then 1. The 1 belongs to the "
+                "kernel size: dilation counts the gaps between its entries.",
+                lambda size, kernel_size, stride=1, padding=0, dilation=1:
+                (size + 2 * padding - dilation * kernel_size - 1) // stride + 1),
         Mistake("dilation_ignored", "Every case with dilation 1 is right: `dilation` is not used.",
                 lambda size, kernel_size, stride=1, padding=0, dilation=1:
                 _room(size, kernel_size, padding, 1) // stride + 1),
@@ -210,6 +214,13 @@ def coverage_past_the_end(size, kernel_size, stride=1, padding=0):
     return _crop(_padded_counts(size, kernel_size, stride, padding, windows), size, padding)
 
 
+def coverage_by_starts(size, kernel_size, stride, padding, stop):
+    counts = np.zeros(size, dtype=int)
+    for start in range(-padding, stop, stride):
+        counts[max(start, 0):start + kernel_size] += 1
+    return counts
+
+
 def random_coverage(rng):
     k = int(rng.integers(1, 6))
     return call(int(k + rng.integers(0, 9)), k, stride=int(rng.integers(1, 5)),
@@ -239,6 +250,14 @@ COVERAGE = Exercise(
         Mistake("padding_ignored", "Every case with padding 0 is right: the windows do not start in the "
                 "padding.",
                 lambda size, kernel_size, stride=1, padding=0: _padded_counts(size, kernel_size, stride, 0)),
+        Mistake("padding_on_the_left_only", "The windows start in the padding on the left, but none reaches "
+                "into the padding on the right. It is added at both ends.",  # 12
+                lambda size, kernel_size, stride=1, padding=0: coverage_by_starts(
+                    size, kernel_size, stride, padding, size - kernel_size + 1)),
+        Mistake("a_window_at_every_pixel", "Windows start up to the last pixel, also where they hang over the "
+                "end of the padded row. Only windows that fit count.",
+                lambda size, kernel_size, stride=1, padding=0: coverage_by_starts(
+                    size, kernel_size, stride, padding, size)),
         Mistake("last_window_missing", "The last window is left out. Look at where your loop over the "
                 "windows ends.",  # 10
                 lambda size, kernel_size, stride=1, padding=0: _crop(_padded_counts(
@@ -520,6 +539,13 @@ PAD2D = Exercise(
         Mistake("replicate_reflects", "`replicate` mirrors the image. It should repeat the edge pixel.",  # 13
                 lambda x, padding, mode: pad_by_numpy(
                     x, padding, "reflect" if mode == "replicate" else mode)),
+        Mistake("replicate_and_circular_exchanged", "`replicate` goes round and `circular` repeats the edge: "
+                "the two are exchanged.",  # 13
+                lambda x, padding, mode: pad2d(
+                    x, padding, {"replicate": "circular", "circular": "replicate"}.get(mode, mode))),
+        Mistake("pair_as_before_and_after", "The pair is used as before and after, on both axes. Its first "
+                "number is for the rows, on both sides; its second for the columns, on both sides.",  # 8
+                lambda x, padding, mode: _numpy_pad(x, padding, padding, NUMPY_MODE[mode])),
         Mistake("circular_from_the_same_side", "In `circular` the rows above the image are copied from its "
                 "own top. Going round, what lies before the first row is the last one.",
                 pad_circular_from_same_side),
@@ -606,6 +632,12 @@ def volume_channels_last(x, kernel, bias):
     return correlate_volume(x.transpose(2, 0, 1), kernel, bias)
 
 
+def volume_last_left_at_zero(x, kernel, bias):
+    out = correlate_volume(x, kernel, bias)
+    out[-1], out[:, -1] = 0, 0
+    return out
+
+
 def random_volume(rng):
     c, kh, kw = (int(v) for v in rng.integers(1, 4, 3))
     x = rng.integers(-8, 9, (c, kh + rng.integers(0, 4), kw + rng.integers(0, 4))) / 4
@@ -658,6 +690,12 @@ CORRELATE_VOLUME = Exercise(
         Mistake("integer_buffer", "The result is stored in an array of integers, which cuts off "
                 "fractions.",  # 33
                 lambda x, kernel, bias: correlate_volume(x, kernel, bias).astype(int)),
+        Mistake("last_channel_only", "Only the last channel counts: each channel replaces the one before. "
+                "They have to add up.",  # 44
+                lambda x, kernel, bias: correlate_volume(x[-1:], kernel[-1:], bias)),
+        Mistake("last_position_left_at_zero", "The shape is right, but the last row and the last column are "
+                "never written: check where your loops end.",  # 10
+                volume_last_left_at_zero),
         Mistake("integer_bias", "The bias loses its fraction.",  # 26
                 lambda x, kernel, bias: correlate_volume(x, kernel, int(bias))),
         Mistake("transposed", "Rows and columns of the output are exchanged.",  # 4
@@ -787,6 +825,26 @@ def conv_bias_by_width(x, weight, bias, stride=1, padding=0):
     return conv2d(x, weight, 0 * bias, stride, padding) + bias
 
 
+def conv_size_without_padding(x, weight, bias, stride=1, padding=0):
+    h_out, w_out = conv2d(x, weight, bias, stride).shape[2:]
+    return conv2d(x, weight, bias, stride, padding)[:, :, :h_out, :w_out]
+
+
+def conv_last_window_missing(x, weight, bias, stride=1, padding=0):
+    (sh, sw), (ph, pw) = pair(stride), pair(padding)
+    h_out = len(range(0, x.shape[2] + 2 * ph - weight.shape[2], sh))
+    w_out = len(range(0, x.shape[3] + 2 * pw - weight.shape[3], sw))
+    return conv2d(x, weight, bias, stride, padding)[:, :, :h_out, :w_out]
+
+
+def conv_every_axis_padded(x, weight, bias, stride=1, padding=0):
+    (ph, pw), (n, channels) = pair(padding), x.shape[:2]
+    x = np.pad(x, ((ph, ph), (ph, ph), (ph, ph), (pw, pw)))
+    if channels > 1 and ph:
+        raise ValueError("more channels in x than in weight")
+    return conv2d(x, np.repeat(weight, x.shape[1], axis=1), bias, stride)
+
+
 def conv_padding_edge(x, weight, bias, stride=1, padding=0):
     ph, pw = pair(padding)
     return conv2d(np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), "edge"), weight, bias, stride)
@@ -898,6 +956,15 @@ CONV2D = Exercise(
         Mistake("padding_once_in_size", "The size formula counts the padding once, so the last rows and "
                 "columns are missing. It is added on both sides.",  # 11
                 conv_padding_once_in_size),
+        Mistake("size_without_padding", "The output size is computed from the image before it is padded, so "
+                "rows and columns are missing.",  # 11
+                conv_size_without_padding),
+        Mistake("every_axis_padded", "All four axes are padded, images and channels too. Padding belongs to "
+                "height and width.",  # 14
+                conv_every_axis_padded),
+        Mistake("last_window_missing", "The last row or column of windows is missing where it just fits: a "
+                "range leaves out its end.",  # 10
+                conv_last_window_missing),
         Mistake("padding_bottom_right", "All the padding lies below and to the right of the image. It "
                 "belongs on both sides.",  # 12
                 lambda x, weight, bias, stride=1, padding=0: _conv_padded(
@@ -989,6 +1056,12 @@ def pointwise_reshaped_back(x, weight, bias):
     return flat.reshape(n, -1, h, w)
 
 
+def pointwise_flat_batch(x, weight, bias):
+    n, channels, h, w = x.shape
+    flat = weight[:, :, 0, 0] @ x.reshape(channels, n * h * w)
+    return flat.reshape(n, len(weight), h, w) + bias[:, None, None]
+
+
 def pointwise_transposed_weight(x, weight, bias):
     return np.einsum("nchw,co->nohw", x, weight[:, :, 0, 0]) + bias[:, None, None]
 
@@ -1028,6 +1101,12 @@ POINTWISE = Exercise(
         Mistake("channels_last_result", "The channels of the result come last. The layout is (N, C_out, H, "
                 "W).",
                 lambda x, weight, bias: pointwise(x, weight, bias).transpose(0, 2, 3, 1)),
+        Mistake("filters_first", "The channels of the result come before the images. The layout is (N, C_out, "
+                "H, W).",
+                lambda x, weight, bias: pointwise(x, weight, bias).transpose(1, 0, 2, 3)),
+        Mistake("images_mixed_with_channels", "The input is reshaped to (C_in, pixels). That is right for one "
+                "image; with more, the numbers of other images get in between.",  # 27
+                pointwise_flat_batch),
         Mistake("weight_transposed", "The weights are used with their axes exchanged: row o of `weight` "
                 "belongs to output channel o.",  # 20
                 pointwise_transposed_weight),
@@ -1177,6 +1256,13 @@ CONV2D_DILATED = Exercise(
                 dilated_input),
         Mistake("rows_only", "Rows are dilated, columns are not.",  # 17
                 lambda x, weight, bias, dilation=1: conv2d_dilated(x, weight, bias, (pair(dilation)[0], 1))),
+        Mistake("first_of_pair_only", "The first number of a pair is used for both axes. Each axis has its "
+                "own.",  # 8
+                lambda x, weight, bias, dilation=1: conv2d_dilated(x, weight, bias, pair(dilation)[0])),
+        Mistake("input_thinned", "Every `dilation`-th pixel of the input is kept and the others are dropped. "
+                "Windows still start at every pixel.",  # 18
+                lambda x, weight, bias, dilation=1:
+                conv2d(x[:, :, ::pair(dilation)[0], ::pair(dilation)[1]], weight, bias)),
         Mistake("pair_swapped", "The first number of a dilation pair is for the rows, the second for the "
                 "columns.",  # 8
                 lambda x, weight, bias, dilation=1: conv2d_dilated(x, weight, bias, pair(dilation)[::-1])),
