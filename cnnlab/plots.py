@@ -51,14 +51,17 @@ def grid(ax, values: np.ndarray, title: str = "", cmap: str = "gray_r", vmin=Non
 
 def grids(*arrays, titles=(), cell: float = 0.45, vmin=None, vmax=None):
     """Show small 2-D arrays in a row as grids of numbers, all with cells of `cell` inches."""
-    cell = min(cell, WIDTH / sum(a.shape[1] + 1 for a in arrays))
-    fig, axes = plt.subplots(1, len(arrays), squeeze=False, layout="constrained",
-                             width_ratios=[a.shape[1] for a in arrays],
-                             figsize=(cell * sum(a.shape[1] + 1 for a in arrays),
-                                      cell * max(a.shape[0] for a in arrays) + 0.4))
-    for ax, array, title in zip(axes[0], arrays, [*titles, *[""] * len(arrays)]):
+    titles, gap, letter = [*titles, *[""] * len(arrays)], 0.35, 0.075  # inches; a letter's width in a title
+    cell = min(cell, (WIDTH - gap * (len(arrays) - 1)) / sum(a.shape[1] for a in arrays))
+    widths = [max(cell * a.shape[1], letter * len(title)) for a, title in zip(arrays, titles)]
+    width, height = sum(widths) + gap * (len(arrays) - 1), cell * max(a.shape[0] for a in arrays) + 0.35
+    fig, left = plt.figure(figsize=(width, height)), 0.0
+    for array, title, room in zip(arrays, titles, widths):
+        rows, columns = array.shape
+        ax = fig.add_axes(((left + (room - cell * columns) / 2) / width, (height - 0.35 - cell * rows) / height,
+                           cell * columns / width, cell * rows / height))
         grid(ax, array, title, vmin=vmin, vmax=vmax)
-        ax.set_anchor("N")
+        left += room + gap
     plt.show()
 
 

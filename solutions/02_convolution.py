@@ -529,7 +529,7 @@ plots.grids(box_blur, neighbours, edges, titles=["5×5 box blur", "mean of 4 nei
 plots.images(tower, cross_correlate2d(tower, box_blur), cross_correlate2d(tower, neighbours),
              titles=["photograph", "5×5 box blur", "mean of 4 neighbours"])
 lost = cross_correlate2d(scene, edges)                                            # (211, 318)
-plots.images(lost, titles=["pixel minus mean of its neighbours: grey is 0"], height=3.6, vmin=-0.15, vmax=0.15)
+plots.images(lost, titles=["pixel minus mean: grey is 0"], height=3.6, vmin=-0.15, vmax=0.15)
 print("sums of the weights:", *(f"{kernel.sum():.3g}" for kernel in (box_blur, neighbours, edges)))
 
 # %% [markdown]

@@ -470,7 +470,7 @@ fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained", width_ratio
 axes[0].imshow(tiny)
 plots.grid(axes[1], vertical[0] * 90)
 axes[2].imshow(feature_map, cmap="gray")
-for ax, title in zip(axes, ["image, 3×32×32", "each slice of the filter, times 90", "map, 28×28"]):
+for ax, title in zip(axes, ["image, 3×32×32", "each filter slice, times 90", "map, 28×28"]):
     ax.set_title(title, fontsize=10)
     ax.set(xticks=[], yticks=[])
 plt.show()
@@ -891,10 +891,10 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# In the figure above, the units saw 5, 7 and 11 pixels. At stride 1 the receptive field grows by 2 with each
-# layer: two 3×3 layers see 5×5, three see 7×7, eight see 17×17. Strides and growing dilations roughly double it
-# with each layer: eight see 511×511 (the two curves coincide). They pay differently: strides give up resolution,
-# dilation keeps it and skips pixels inside each window.
+# The units in the drawing of three stacks see 5, 7 and 11 pixels. At stride 1 the receptive field grows by 2
+# with each layer: two 3×3 layers see 5×5, three see 7×7, eight see 17×17. Strides and growing dilations roughly
+# double it with each layer: eight see 511×511 (the two curves coincide). They pay differently: strides give up
+# resolution, dilation keeps it and skips pixels inside each window.
 
 # %% [markdown] tags=["written:see_five:4"]
 # ## In your own words
@@ -903,7 +903,7 @@ plt.show()
 # see 5×5 pixels. Three candidates, all at stride 1 with biases:
 #
 # - **A**: one 5×5 layer;
-# - **B**: two 3×3 layers with a ReLU between them, which replaces every negative number by 0;
+# - **B**: two 3×3 layers with a ReLU between them (negative numbers become 0);
 # - **C**: one 3×3 layer with dilation 2.
 #
 # Give the padding each layer needs and the number of parameters of each block (use your functions). Then

@@ -76,15 +76,6 @@ def conv1d_negative_index(x, h):
     return y
 
 
-def conv1d_end_unchecked(x, h):
-    y = np.zeros(len(x) + len(h) - 1)
-    for n in range(len(y)):
-        for i in range(len(h)):
-            if n - i >= 0:
-                y[n] += h[i] * x[n - i]
-    return y
-
-
 def conv1d_overwrites(x, h):
     y = np.zeros(len(x) + len(h) - 1)
     for i in range(len(x)):
@@ -145,9 +136,6 @@ CONVOLVE1D = Exercise(
         Mistake("negative_index",
                 "Python reads index -1 as the last element, so products from the end of `x` leak into the "
                 "beginning. Skip what lies before index 0.", conv1d_negative_index),
-        Mistake("end_unchecked",
-                "The index into `x` is kept from falling below 0, but it also runs past the last element. "
-                "Skip those products too.", conv1d_end_unchecked),
         Mistake("wraps_around",
                 "What should follow after the end of `x` is added at its beginning: a circular "
                 "convolution. The full one is longer than `x`.", conv1d_circular),
@@ -549,8 +537,8 @@ CROSS_CORRELATE2D = Exercise(
         "        element (i, j) of out <- sum of window times kernel, elementwise\n"
         "```",
         "The output has one number for each place where the kernel fits, and the index of the output *is* "
-        "that place. So the size follows from the last place: the corner can go down to row $H - k_H$, "
-        "which are $H - k_H + 1$ rows.",
+        "that place. So the size follows from the last place: the corner can go down to row $H - kH$, "
+        "which are $H - kH + 1$ rows.",
     ])
 
 
@@ -1168,7 +1156,7 @@ SEPARABLE_COST = Exercise(
         "```\ndirect    <- outputs of the 2-D kernel times its number of weights\n"
         "separable <- outputs of the column pass times kH, plus outputs of the row pass times kW\n"
         "```\n\nThe column pass gives an array of shape (H − kH + 1, W).",
-        "On a large image the borders hardly matter and the ratio is $k_H k_W : (k_H + k_W)$, which grows "
+        "On a large image the borders hardly matter and the ratio is $kH \\cdot kW : (kH + kW)$, which grows "
         "like $k/2$ for square kernels. Only the border makes the count depend on which pass comes first.",
     ])
 

@@ -826,7 +826,7 @@ def conv_bias_by_width(x, weight, bias, stride=1, padding=0):
 
 
 def conv_size_without_padding(x, weight, bias, stride=1, padding=0):
-    h_out, w_out = conv2d(x, weight, bias, stride).shape[2:]
+    h_out, w_out = (max((n - k) // s + 1, 0) for n, k, s in zip(x.shape[2:], weight.shape[2:], pair(stride)))
     return conv2d(x, weight, bias, stride, padding)[:, :, :h_out, :w_out]
 
 
@@ -838,11 +838,12 @@ def conv_last_window_missing(x, weight, bias, stride=1, padding=0):
 
 
 def conv_every_axis_padded(x, weight, bias, stride=1, padding=0):
-    (ph, pw), (n, channels) = pair(padding), x.shape[:2]
-    x = np.pad(x, ((ph, ph), (ph, ph), (ph, ph), (pw, pw)))
-    if channels > 1 and ph:
+    x = np.pad(x, padding)  # a pair means before and after, on every axis
+    if weight.shape[1] == 1:
+        weight = np.repeat(weight, x.shape[1], axis=1)  # as broadcasting does
+    elif weight.shape[1] != x.shape[1]:
         raise ValueError("more channels in x than in weight")
-    return conv2d(x, np.repeat(weight, x.shape[1], axis=1), bias, stride)
+    return conv2d(x, weight, bias, stride)
 
 
 def conv_padding_edge(x, weight, bias, stride=1, padding=0):

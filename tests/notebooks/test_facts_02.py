@@ -27,7 +27,7 @@ def test_a_box_convolved_with_itself_is_a_triangle(nb):
 
 def test_the_reflected_ramp_leads_with_its_low_end(nb):
     entering = area(nb["box"], nb["ramp"], -0.25, (-2, 3))   # a quarter of the ramp is inside: 1/32
-    leaving = area(nb["box"], nb["ramp"], 1.25, (-2, 3))     # three quarters have left: 7/32
+    leaving = area(nb["box"], nb["ramp"], 1.25, (-2, 3))     # a quarter, the high end, is left: 7/32
     assert [entering, leaving] == pytest.approx([1 / 32, 7 / 32], abs=2e-3)
 
 
@@ -54,6 +54,11 @@ def test_the_worked_window_gives_65(nb):
     assert nb["response"] == 65
     assert (nb["vertical_edge"] == -nb["sobel_x"]).all()
     assert (nb["vertical_edge"] == nb["rotate180"](nb["sobel_x"])).all()
+
+
+def test_a_2x2_kernel_on_4_rows_and_5_columns_gives_3x4(nb):
+    assert nb["small_image"].shape == (4, 5) and nb["step_right"].shape == (2, 2)
+    assert nb["cross_correlate2d"](nb["small_image"], nb["step_right"]).shape == (3, 4)
 
 
 def test_two_of_three_ways_to_write_it_are_convolution(nb):
@@ -170,6 +175,16 @@ def test_the_sizes_of_the_timing_have_small_prime_factors(nb):
         return max(factors)
 
     assert max(largest_factor(250 + k - 1) for k in nb["ks"]) <= 23
+
+
+def test_from_some_kernel_size_on_the_fft_wins(nb):
+    assert nb["time_ratios"][-1] > 2                   # 51x51; about 100 on an idle machine
+
+
+def test_transforms_of_the_images_size_are_enough_for_the_valid_outputs(nb):
+    x, k = np.random.default_rng(0).normal(size=(8, 8)), ONE_TO_NINE
+    circular = np.fft.ifft2(np.fft.fft2(x) * np.fft.fft2(k, s=x.shape)).real
+    assert circular[2:, 2:] == pytest.approx(nb["convolve2d"](x, k))
 
 
 def test_the_fft_saves_multiplications_in_a_layer_only(nb):

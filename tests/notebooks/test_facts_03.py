@@ -71,7 +71,7 @@ def test_no_padding_makes_stride_2_fit_a_5x5_kernel_on_32_pixels(nb):
 
 def test_the_first_layer_of_resnet_loses_one_row_of_padding_only(nb):
     assert nb["stem_remainder"] == 1 and nb["stem_size"] == 112
-    assert nb["stem_counts"].min() == 2
+    assert nb["stem_counts"].min() == 2                # rows; columns follow the same rule
     assert torch.nn.Conv2d(3, 1, 7, stride=2, padding=3)(torch.zeros(1, 3, 224, 224)).shape[2:] == (112, 112)
 
 
@@ -196,6 +196,11 @@ def test_receptive_fields(nb):
     assert nb["fields"]["stride 1"] == [3, 5, 7, 9, 11, 13, 15, 17]
     assert nb["fields"]["stride 2"] == nb["fields"]["dilation 1, 2, 4, …"]
     assert nb["fields"]["stride 2"][-1] == 511
+
+
+def test_the_figure_of_stacks_shows_5_7_and_11_pixels(nb):
+    stacks = [(3, 1, 1)] * 2, [(3, 1, 1)] * 3, [(3, 2, 1), (3, 1, 1), (3, 1, 1)]
+    assert [nb["receptive_field"](tuple(stack)) for stack in stacks] == [5, 7, 11]
 
 
 def test_the_model_answer(nb):
