@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import inspect
-import io
-import linecache
 import os
-import signal
-import threading
-import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,32 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from cnnlab import report
-from cnnlab.compare import Difference, compare, describe, same
-from cnnlab.probes import Probe, Raises, Shipped, load, strided
-
-TIME_LIMIT = 5.0  # seconds for one call; a right answer to a probe takes milliseconds
+from cnnlab.calls import Outcome, run_all
+from cnnlab.compare import Difference, describe, same
+from cnnlab.probes import Probe, Raises, Shipped, load
 
 # The grader sets this to a folder of freshly drawn probes, in the same format as the visible ones.
 HIDDEN = "CNNLAB_HIDDEN_PROBES"
 
 _failing: set[str] = set()  # functions whose last check failed
 _rungs: Counter[str] = Counter()  # how many hints of each exercise were shown
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one call gave: a value or an exception, what was printed, and the first difference."""
-
-    probe: Probe
-    value: object
-    error: BaseException | None
-    printed: str
-    difference: Difference | None
-    hidden: bool = False
-
-    @property
-    def passed(self) -> bool:
-        return self.difference is None
 
 
 @dataclass(frozen=True)
@@ -111,14 +87,12 @@ def hint(exercise: str) -> report.Markdown | None:
 
 
 def judge(exercise: Shipped, answer, hidden: tuple[Probe, ...] = ()) -> Verdict:
-    """Call `answer` on every probe and find what to say.  Prints nothing, raises nothing."""
+    """Call `answer` on every probe and find what to say.  Prints nothing."""
     if complaint := _not_a_function(exercise, answer):
         outcomes = (Outcome(exercise.probes[0], answer, None, "", complaint),)
         return Verdict(exercise, outcomes, 0.0, outcomes[0], "", "",
                        dict.fromkeys((p.part for p in exercise.probes), False))
-    outcomes = _run_all(answer, exercise.probes)
-    if any(o.passed for o in outcomes):
-        outcomes += _run_all(answer, hidden, hidden=True)
+    outcomes = run_all(answer, exercise.probes, hidden)
     passed = [o.probe for o in outcomes if o.passed]
     parts = dict.fromkeys((p.part for p in exercise.probes), True)
     for probe in (*exercise.probes, *hidden):
@@ -129,57 +103,6 @@ def judge(exercise: Shipped, answer, hidden: tuple[Probe, ...] = ()) -> Verdict:
     share = sum(parts.values()) / len(parts)
     return Verdict(exercise, outcomes, round(exercise.points * share, 2), shown, mistake,
                    exercise.mistakes.get(mistake, ""), parts)
-
-
-def _run_all(function, probes, hidden=False):
-    """The outcome of each probe; after one that hangs, the rest of its part is not tried."""
-    outcomes, hung = (), set()
-    for probe in probes:
-        if probe.part in hung:
-            continue
-        outcomes += (run(function, probe, hidden),)
-        if isinstance(outcomes[-1].error, TimeoutError):
-            hung.add(probe.part)
-    return outcomes
-
-
-def run(function, probe: Probe, hidden: bool = False) -> Outcome:
-    """Call `function` as `probe` says, on copies, catching what it prints and raises."""
-    args, kwargs = _copies(probe)
-    printed = io.StringIO()
-    value = error = None
-    try:
-        with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed),
-              _time_limit(TIME_LIMIT)):
-            value = function(*args, **kwargs)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as e:  # SystemExit too: a student's `exit()` is an answer like another
-        error = e
-    if error is not None:
-        difference = Difference("call", _explain_exception(error))
-    else:
-        difference = _mutated(probe, args, kwargs) or compare(probe.expected, value)
-    return Outcome(probe, value, error, printed.getvalue(), difference, hidden)
-
-
-def _copies(probe):
-    """Fresh arguments, so that a function that changes them cannot spoil the next call."""
-    def fresh(value):
-        if isinstance(value, np.ndarray):
-            return value.copy() if value.flags.c_contiguous else strided(value)
-        return copy.deepcopy(value)
-    return tuple(fresh(a) for a in probe.args), {k: fresh(v) for k, v in probe.kwargs.items()}
-
-
-def _mutated(probe, args, kwargs):
-    before = [*probe.args, *probe.kwargs.values()]
-    for i, (old, new) in enumerate(zip(before, [*args, *kwargs.values()])):
-        if isinstance(old, np.ndarray) and not np.array_equal(old, new, equal_nan=old.dtype.kind in "fc"):
-            which = f"argument {i + 1}" if i < len(args) else f"`{list(kwargs)[i - len(args)]}`"
-            return Difference("input", f"It changed its input: {which} is not what it was before the "
-                                       "call. Work on a copy (`x = x.copy()`) or a new array.")
-    return None
 
 
 def _not_a_function(exercise, answer):
@@ -247,48 +170,3 @@ def _hidden_probes(exercise: str) -> tuple[Probe, ...]:
     if not folder or not (Path(folder) / f"{exercise}.json").is_file():
         return ()
     return load(exercise, Path(folder)).probes
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float):
-    """Raise TimeoutError in the block after `seconds`.  No limit off the main thread or on Windows."""
-    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum, frame):
-        raise TimeoutError(f"no answer after {seconds:g} s")
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-
-def _explain_exception(error: BaseException) -> str:
-    if isinstance(error, NotImplementedError):
-        return "Not written yet. Replace `raise NotImplementedError()` with your code."
-    if isinstance(error, TimeoutError):
-        text = f"It was stopped after {TIME_LIMIT:g} seconds: probably a loop that never ends."
-    elif isinstance(error, RecursionError):
-        text = "It called itself until Python stopped it (RecursionError): the recursion has no end."
-    elif isinstance(error, SystemExit):
-        text = "It called `exit()`, which would end the notebook. Use `return`."
-    else:
-        text = f"It raised {type(error).__name__}: {str(error)[:300]}"
-    return text + _at_line(error)
-
-
-def _at_line(error):
-    """The student's own line that raised, not one inside NumPy or cnnlab."""
-    here = str(Path(__file__).parent)
-    frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if not f.filename.startswith(here) and "site-packages" not in f.filename
-              and f"{os.sep}lib{os.sep}python" not in f.filename]
-    if not frames:
-        return ""
-    line = frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
-    return f"\nThe line: {line}" if line else ""

@@ -78,7 +78,7 @@ def _headline(verdict):
     points = f"{verdict.score:g} of {verdict.exercise.points:g} point{'s' * (verdict.exercise.points != 1)}"
     if verdict.shown is None:
         return f"✓ {verdict.exercise.id}: {points}"
-    if isinstance(verdict.shown.error, NotImplementedError):
+    if verdict.shown.unfinished:
         return f"○ {verdict.exercise.id}: {points}, not written yet"
     return f"✗ {verdict.exercise.id}: {points}, {HEADINGS[verdict.shown.difference.layer]}"
 
@@ -86,7 +86,7 @@ def _headline(verdict):
 def _sentences(verdict):
     """The diagnosis, a sentence or two a line.  A hidden probe's expected values stay hidden."""
     shown, difference = verdict.shown, verdict.shown.difference
-    if isinstance(shown.error, NotImplementedError):
+    if shown.unfinished:
         return ["Replace `raise NotImplementedError()` with your code, run that cell, then this one again."]
     if difference.layer == "call" and shown.error is None:
         return [difference.message]

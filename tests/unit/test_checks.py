@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import time
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab import check, checks, hint, report
+from cnnlab import calls, check, checks, hint, report
 from cnnlab.checks import Score, judge
 from cnnlab.probes import Probe, Shipped, load
 
@@ -58,7 +61,7 @@ def unfinished(x):
     (lambda x: 2 * x.T, "expected (1, 2)"),
     (lambda x: (2 * x).astype(np.float32), "float32"),
     (lambda x: 2 * x * np.nan, "not finite"),
-    (in_place, "changed its input: argument 1"),
+    (in_place, "changed its input: `x`"),
     (lambda x: x[99], "IndexError: index 99"),
     (lambda x: exit(), "called `exit()`"),
     (recurses, "the recursion has no end"),
@@ -72,8 +75,112 @@ def test_each_way_to_be_wrong_has_its_own_message(answer, says):
 
 
 def test_an_endless_loop_is_stopped_and_named(monkeypatch):
-    monkeypatch.setattr(checks, "TIME_LIMIT", 0.2)
-    assert "stopped after 0.2 seconds: probably a loop that never ends" in text(hangs)
+    monkeypatch.setattr(calls, "CALL_LIMIT", 0.2)
+    assert "It was stopped: a call may take 0.2 seconds" in text(hangs)
+
+
+def test_a_part_that_hangs_costs_only_itself_and_is_tried_once(monkeypatch):
+    monkeypatch.setattr(calls, "CALL_LIMIT", 0.2)
+    parts = {"even": X, "odd": -X}
+    probes = tuple(Probe((x,), {}, 2 * x, part=name) for name, x in parts.items())
+    tried = []
+
+    def hangs_on_odd(x):
+        tried.append(x)
+        while (x == -X).all():
+            pass
+        return 2 * x
+
+    verdict = judge(exercise(probes=probes), hangs_on_odd, tuple(map(replace, probes)))
+    assert verdict.parts == {"even": True, "odd": False} and verdict.score == 1.5
+    assert len(tried) == 3
+
+
+def test_a_check_as_a_whole_ends_in_time_and_says_so(monkeypatch):
+    monkeypatch.setattr(calls, "CHECK_LIMIT", 0.3)
+
+    def slow(x):
+        time.sleep(0.2)
+        return 2 * x
+
+    start = time.monotonic()
+    assert "It was stopped" in text(slow)
+    assert time.monotonic() - start < 1
+
+
+def test_a_check_ends_before_the_grader_stops_its_cell():
+    from autograder.nbg import CELL_TIMEOUT
+
+    assert calls.CALL_LIMIT < calls.CHECK_LIMIT < CELL_TIMEOUT - 1
+
+
+def test_a_stub_that_is_called_is_named_not_the_caller():
+    def double(x):
+        return unfinished(x)
+
+    assert "It calls `unfinished`, which is not written yet." in text(double)
+    assert "the call failed" in text(double)
+
+
+def test_a_branch_left_out_with_a_reason_is_not_taken_for_the_stub():
+    def double(x):
+        raise NotImplementedError("negative numbers")
+
+    assert "It raised NotImplementedError: negative numbers" in text(double)
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def raises_unprintable(x):
+    raise Unprintable
+
+
+def closes_stdout(x):
+    sys.stdout.close()
+    return x
+
+
+def patches_settings(x):
+    np.seterr(all="raise")
+    warnings.simplefilter("error")
+    return x
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (raises_unprintable, "It raised Unprintable."), (closes_stdout, "wrong values"),
+    (lambda x: (v for v in x), "because it contains `yield`"), (lambda x: x > 0, "dtype bool, true or false"),
+])
+def test_odd_answers_are_explained_too(answer, says):
+    assert says in text(answer)
+
+
+@pytest.mark.parametrize("huge", [10**30, -(10**400), 10**5000, float("inf"), float("nan"), 1e308],
+                         ids=["1e30", "-1e400", "1e5000", "inf", "nan", "1e308"])
+def test_huge_numbers_are_just_wrong(huge):
+    for expected in (7, 7.5) if huge != 1e308 else (7.5,):
+        probes = (Probe((X,), {}, expected),)
+        assert "expected 7" in text(lambda x: huge, probes=probes, mistakes={})
+
+
+def test_settings_a_function_leaves_behind_do_not_reach_the_next_call():
+    before = np.geterr(), list(warnings.filters)
+    text(patches_settings)
+    assert (np.geterr(), list(warnings.filters)) == before
+
+
+def test_a_buffer_that_is_returned_again_is_judged_as_it_was_then():
+    buffer = []
+
+    def double(x):
+        buffer[:] = (3 * x).tolist()
+        return buffer
+
+    assert "at index [0, 0] it returned 3, expected 2" in text(double)
+    shown = judge(exercise(), double).shown
+    assert shown.value == (3 * X[:1]).tolist()
 
 
 def test_a_right_answer_gets_all_points_and_one_line():
