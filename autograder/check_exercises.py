@@ -69,12 +69,15 @@ def check_all(only: list[str] = ()) -> list[Result]:
     return results
 
 
-def functions(notebook, released) -> tuple[dict, dict]:
-    """The solution and the stub of every exercise, by id: the objects its graded cell checks."""
+def functions(notebook, released=None) -> tuple[dict, dict]:
+    """The solution and the stub of every exercise, by id: the objects its graded cell checks.
+
+    Without `released`, the student version, there are no stubs.
+    """
     import matplotlib
 
     matplotlib.use("agg")
-    stub_cells = {c.metadata.nbgrader.grade_id: c.source for c in released.cells
+    stub_cells = {c.metadata.nbgrader.grade_id: c.source for c in (released.cells if released else [])
                   if c.metadata.get("nbgrader", {}).get("solution")}
     solved, stubs = {}, {}
     namespace = {"__name__": "__main__"}
@@ -85,9 +88,10 @@ def functions(notebook, released) -> tuple[dict, dict]:
         if name.startswith("check_"):
             exercise, function = name.removeprefix("check_"), cell.source[:-1].split(", ")[1]
             solved[exercise] = namespace[function]
-            with_stub = dict(namespace)
-            exec(stub_cells[exercise], with_stub)
-            stubs[exercise] = with_stub[function]
+            if exercise in stub_cells:
+                with_stub = dict(namespace)
+                exec(stub_cells[exercise], with_stub)
+                stubs[exercise] = with_stub[function]
         elif name or _defines(cell.source):
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(cell.source, f"<{name or cell.id}>", "exec"), namespace)

@@ -7,12 +7,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cnnlab.compare import same
-from cnnlab.probes import Probe, Raises, Shipped
+from cnnlab.probes import Probe, Raises, Shipped, decode, encode
 
 HIDDEN_PROBES = 6  # drawn afresh for each grading run
 
@@ -83,7 +83,7 @@ def draw_hidden(exercise: Exercise, function: str, seed: int) -> Shipped | None:
 
 def _evaluate(exercise, function, probes):
     filled = []
-    for probe in probes:
+    for probe in map(_as_shipped, probes):
         expected = answer(exercise.oracle, probe)
         if isinstance(expected, Raises):
             raise ValueError(f"{exercise.id}: the oracle itself raises {expected.name} on a probe.")
@@ -93,6 +93,15 @@ def _evaluate(exercise, function, probes):
     return Shipped(exercise.id, exercise.points, function,
                    tuple(inspect.signature(exercise.oracle).parameters), tuple(filled),
                    {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints))
+
+
+def _as_shipped(probe):
+    """The probe with its inputs as they will be read from JSON, rounded there to 13 digits.
+
+    Expected values must belong to these inputs: after a cancellation the difference would show.
+    """
+    return replace(probe, args=decode(encode(probe.args)),
+                   kwargs={k: decode(encode(v)) for k, v in probe.kwargs.items()})
 
 
 def answer(function: Callable, probe: Probe):

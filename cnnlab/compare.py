@@ -301,7 +301,7 @@ def _related(expected, got) -> str:
     if not g.any():
         return "Every value returned is 0."
     ratio = (g * e).sum() / (e * e).sum()
-    if near(g, ratio * e) and e.size > 1:
+    if near(g, ratio * e) and e.size > 1 and abs(ratio - 1) > 1e-6:
         if near(g, -e):
             return "Every sign is the other way round."
         return f"Every value is {number(ratio)} times the expected one."

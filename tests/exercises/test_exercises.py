@@ -5,10 +5,14 @@ import json
 
 import pytest
 
-from autograder.check_exercises import check_all, summary
-from autograder.exercise import load_all, ship
+from autograder.build import source_notebooks
+from autograder.check_exercises import check_all, functions, summary
+from autograder.exercise import draw_hidden, load_all, ship
 from autograder.sources import function_name
-from cnnlab.probes import to_json
+from cnnlab.checks import judge
+from cnnlab.probes import from_json, to_json
+
+SEEDS = 25  # of hidden probes, each as the grader would draw them
 
 ALL = [(slug, e) for slug, entries in load_all().items() for e in entries]
 
@@ -31,6 +35,23 @@ def test_nine_mistakes_in_ten_are_named_and_none_wrongly():
     assert total["misnamed"] == 0
     assert total["named"] >= 0.9 * total["mistakes"]
     assert total["alternatives_accepted"] == total["alternatives"]
+
+
+@functools.cache
+def solutions(slug):
+    return functions(source_notebooks({slug: load_all()[slug]})[slug])[0]
+
+
+@pytest.mark.parametrize(("slug", "exercise"), ALL, ids=lambda x: getattr(x, "id", ""))
+def test_the_solution_passes_whatever_the_grader_draws(slug, exercise):
+    name = function_name(slug, exercise.id)
+    shipped = ship(exercise, name)
+    for seed in range(SEEDS):
+        drawn = draw_hidden(exercise, name, seed)
+        if drawn:
+            read = from_json(json.loads(json.dumps(to_json(drawn))))
+            verdict = judge(shipped, solutions(slug)[exercise.id], read.probes)
+            assert verdict.score == exercise.points, (seed, verdict.shown)
 
 
 @pytest.mark.parametrize(("slug", "exercise"), ALL, ids=lambda x: getattr(x, "id", ""))
