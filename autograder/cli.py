@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
+from zipfile import BadZipFile
 
+from nbgrader.converters.base import NbGraderException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from autograder.course import Course, CourseError, Graded, Row
 
@@ -34,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
-    except (CourseError, ValueError) as e:
-        print(f"autograder {arguments.command}: {e}", file=sys.stderr)
+    except (CourseError, ValueError, OSError, NbGraderException, BadZipFile, SQLAlchemyError) as e:
+        print(f"autograder {arguments.command}: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. What was graded is kept; the same command goes on from there.", file=sys.stderr)
@@ -70,8 +73,8 @@ def _parser():
 
     collect = command("collect", _collect, "take in what students handed in",
                       "Copy notebooks into submitted/STUDENT/NOTEBOOK/. Understood are STUDENT/NOTEBOOK.ipynb "
-                      "and STUDENT_NOTEBOOK.ipynb, also inside one more folder. A newer hand-in replaces an "
-                      "older one; everything left out is named with the reason.")
+                      "and STUDENT_NOTEBOOK.ipynb, also inside one more folder. What is collected replaces "
+                      "what was collected before; everything left out is named with the reason.")
     collect.add_argument("path", type=Path, metavar="DIR_OR_ZIP", help="a folder or a zip of submissions")
 
     grade = command("grade", _grade, "run and score submissions",
@@ -80,7 +83,7 @@ def _parser():
     notebooks(grade)
     grade.add_argument("--student", action="append", default=[], metavar="NAME",
                        help="only this student (may be repeated)")
-    grade.add_argument("--workers", type=int, metavar="N", help="how many at a time (default: one per core)")
+    grade.add_argument("--workers", type=_at_least_one, metavar="N", help="how many at a time (default: one per core)")
     grade.add_argument("--force", action="store_true", help="grade again what was graded before")
 
     feedback = command("feedback", _feedback, "write HTML feedback",
@@ -93,6 +96,12 @@ def _parser():
     export.add_argument("file", type=Path, nargs="?", metavar="FILE",
                         help="where to write (default: grades.csv in the course directory)")
     return parser
+
+
+def _at_least_one(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def _init(arguments):
@@ -111,13 +120,17 @@ def _release(arguments):
 
 def _collect(arguments):
     course = Course.open(arguments.course)
-    counts = defaultdict(int)
+    counts, students = defaultdict(int), set()
     for item in course.collect(arguments.path):
         counts[item.note or "left out"] += 1
         if item.problem:
             console.print(f"  {item.path}: {item.problem}", markup=False, soft_wrap=True)
+        else:
+            students.add(item.student)
+    if students:
+        console.print(f"{len(students)} students: {', '.join(sorted(students))}", markup=False, soft_wrap=True)
     console.print(", ".join(f"{n} {what}" for what, n in counts.items()) or "Nothing found.")
-    return 0 if set(counts) - {"left out"} else 1
+    return 0 if students else 1
 
 
 def _grade(arguments):
@@ -145,12 +158,12 @@ def grade_with_progress(course: Course, pairs: list[tuple[str, str]], force: boo
 
 
 def report_failures(done: list[Graded]) -> int:
-    """Say how many were graded, and name every one that could not be.  Returns the exit code."""
+    """Count what became of the submissions, and name every one that failed.  Returns the exit code."""
     failed = [g for g in done if g.state == "failed"]
     for g in failed:
-        console.print(f"could not grade {g.student} {g.notebook}: {g.why}", markup=False, soft_wrap=True)
-    counts = {s: sum(g.state == s for g in done) for s in ("graded", "unchanged", "failed")}
-    console.print(", ".join(f"{n} {s}" for s, n in counts.items() if n) + ".")
+        console.print(f"failed: {g.student} {g.notebook}: {g.why}", markup=False, soft_wrap=True)
+    counts = Counter(g.state for g in done)
+    console.print(", ".join(f"{n} {state}" for state, n in counts.items()) + ".")
     return 1 if failed else 0
 
 
@@ -162,7 +175,7 @@ def class_table(rows: list[Row]) -> Table:
         by_student[r.student][r.notebook] = r
     # Numbers, not names, across: nineteen notebooks have to fit.
     table = Table("student", *(n.split("_")[0] for n in notebooks), "to grade by hand")
-    table.columns[0].no_wrap = True
+    table.columns[0].max_width = 30
     for student, own in sorted(by_student.items()):
         cells = [_cell(own.get(n)) for n in notebooks]
         waiting = sum(r.by_hand for r in own.values())
@@ -178,15 +191,16 @@ def _cell(row):
 
 def _feedback(arguments):
     course = Course.open(arguments.course)
-    pages = course.feedback(course.chosen(arguments.notebooks))
-    console.print(f"{len(pages)} pages in {course.root / 'feedback'}" if pages
-                  else "Nothing is graded yet; run `autograder grade` first.")
-    return 0 if pages else 1
+    done = list(course.feedback(course.chosen(arguments.notebooks)))
+    if not done:
+        raise CourseError("Nothing is graded yet; run `autograder grade` first.")
+    console.print(f"feedback in {course.root / 'feedback'}", soft_wrap=True)
+    return report_failures(done)
 
 
 def _export(arguments):
     course = Course.open(arguments.course)
-    path = arguments.file or course.root / "grades.csv"
+    path = (arguments.file or course.root / "grades.csv").resolve()
     console.print(f"{course.export(path)} rows in {path}")
     return 0
 

@@ -1,17 +1,19 @@
 """A course instance: an ordinary nbgrader course directory, made, filled, graded and read here.
 
     source/ release/ submitted/ autograded/ feedback/   as in any nbgrader course
-    gradebook.db  nbgrader_config.py  grading.log
+    gradebook.db  nbgrader_config.py  grading.log  .graded/
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,11 +21,13 @@ import nbformat
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
+from traitlets.config import Config
 
 from autograder import nbg
 from autograder.build import source_notebooks
 from autograder.collect import Collected, found_notebooks
 from autograder.exercise import load_all
+from autograder.intake import unreadable
 
 CONFIG = '''"""An nbgrader configuration, made by `autograder init`.  Add your own settings at the end."""
 from pathlib import Path
@@ -41,7 +45,7 @@ class CourseError(Exception):
 
 @dataclass(frozen=True)
 class Graded:
-    """What became of one submission: `state` is "graded", "unchanged" or "failed", `why` a sentence."""
+    """What became of one submission: `state` is a word, such as "graded" or "failed"; `why` a sentence."""
 
     student: str
     notebook: str
@@ -110,31 +114,35 @@ class Course:
             found += fits
         return found or self.notebooks()
 
+    @cached_property
+    def settings(self) -> Config:
+        """nbgrader's configuration of this course, from its nbgrader_config.py."""
+        return nbg.load(self.root)
+
+    def gradebook(self) -> Gradebook:
+        """nbgrader's grade book, to be used in a `with` statement."""
+        return Gradebook(self.settings.CourseDirectory.db_url)
+
     def release(self, names: list[str]) -> list[Path]:
         """Generate the student version of each notebook with nbgrader and enter it in the grade book."""
-        settings = nbg.config(self.root)
         for slug in names:
-            nbg.convert(GenerateAssignment, settings, slug)
+            nbg.convert(GenerateAssignment, self.settings, slug)
         return [self.root / "release" / slug / f"{slug}.ipynb" for slug in names]
 
     def collect(self, path: Path) -> Iterator[Collected]:
         """Copy the notebooks found in a folder or zip into submitted/, and say what was done with each."""
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
         for item in found_notebooks(path, self.notebooks()):
             if item.problem:
                 yield item
                 continue
-            place = self.root / "submitted" / item.student / item.notebook
-            target = place / f"{item.notebook}.ipynb"
+            target = self._submitted(item.student, item.notebook)
             if target.is_file() and target.read_bytes() == item.content:
                 yield item.with_note("unchanged")
                 continue
             note = "replaced" if target.is_file() else "new"
-            place.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            partial.write_bytes(item.content)
-            partial.replace(target)
-            (place / "timestamp.txt").write_text(now, encoding="utf-8")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(target, item.content)
+            _write(target.parent / "timestamp.txt", f"{item.time:%Y-%m-%d %H:%M:%S} UTC".encode())
             yield item.with_note(note)
 
     def submissions(self, names: list[str], students: list[str]) -> list[tuple[str, str]]:
@@ -152,18 +160,18 @@ class Course:
 
         workers: how many at a time, by default as many as there are cores.
         """
-        with Gradebook(nbg.database(self.root)) as book:
+        with self.gradebook() as book:
             known = {a.name for a in book.assignments}
         if missing := sorted({n for _, n in pairs} - known):
             self.release(missing)
         todo = [p for p in pairs if force or not self._is_graded(*p)]
         yield from (Graded(*p, "unchanged") for p in pairs if p not in todo)
         if workers == 1 or len(todo) <= 1:
-            yield from (grade_one(self.root, *p) for p in todo)
+            yield from (self.grade_one(*p) for p in todo)
             return
         # Spawned, not forked: the progress display runs a thread.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = {pool.submit(grade_one, self.root, *p): p for p in todo}
+            jobs = {pool.submit(self.grade_one, *p): p for p in todo}
             try:
                 for job in as_completed(jobs):
                     yield job.result() if not job.exception() else Graded(
@@ -171,47 +179,75 @@ class Course:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def feedback(self, names: list[str]) -> list[Path]:
-        """Write nbgrader's HTML feedback for everything graded; return the pages."""
-        settings = nbg.config(self.root)
-        for slug in names:
-            if list((self.root / "autograded").glob(f"*/{slug}/*.ipynb")):
-                nbg.convert(GenerateFeedback, settings, slug)
-        return [p for slug in names for p in sorted((self.root / "feedback").glob(f"*/{slug}/*.html"))]
+    def grade_one(self, student: str, slug: str) -> Graded:
+        """Grade one submission with nbgrader's autograde."""
+        self._mark(student, slug).unlink(missing_ok=True)
+        try:
+            if why := unreadable(self._submitted(student, slug)):
+                return Graded(student, slug, "failed", why)
+            nbg.convert(Autograde, self.settings, slug, student)
+            return Graded(student, slug, "graded")
+        except Exception as e:  # noqa: BLE001  whatever a submission holds, the class goes on
+            why = str(e) if isinstance(e, NbGraderException) else f"{type(e).__name__}: {e}"
+            return Graded(student, slug, "failed", why)
+
+    def feedback(self, names: list[str]) -> Iterator[Graded]:
+        """Write nbgrader's HTML feedback for everything graded; say for each whether it went well."""
+        for student, slug in self.submissions(names, []):
+            if self._is_graded(student, slug):
+                try:
+                    nbg.convert(GenerateFeedback, self.settings, slug, student)
+                    yield Graded(student, slug, "written")
+                except NbGraderException as e:
+                    yield Graded(student, slug, "failed", str(e))
+
+    def feedback_page(self, student: str, slug: str) -> Path:
+        """Where the feedback on a submission is written."""
+        return self.root / "feedback" / student / slug / f"{slug}.html"
 
     def rows(self) -> list[Row]:
         """The grade book: one row for each notebook that each student handed in."""
         rows = []
-        with Gradebook(nbg.database(self.root)) as book:
+        with self.gradebook() as book:
             for student, slug in self.submissions(self.notebooks(), []):
                 try:
                     n = book.find_submission_notebook(slug, slug, student)
-                    graded = self._is_graded(student, slug)
-                    by_hand = sum(g.needs_manual_grade for g in n.grades) if graded else 0
-                    rows.append(Row(student, slug, n.score if graded else None, n.max_score, by_hand))
                 except MissingEntry:
                     rows.append(Row(student, slug, None, self._max_score(book, slug)))
+                    continue
+                if not self._is_graded(student, slug):
+                    rows.append(Row(student, slug, None, n.max_score))
+                    continue
+                score = max(0.0, n.score - (n.late_submission_penalty or 0))
+                rows.append(Row(student, slug, score, n.max_score, sum(g.needs_manual_grade for g in n.grades)))
         return rows
 
     def export(self, path: Path) -> int:
         """Write the grade book as CSV: student, notebook, score, max_score.  Returns the number of rows."""
         rows = self.rows()
-        partial = path.with_suffix(path.suffix + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f)
-            writer.writerow(["student", "notebook", "score", "max_score"])
-            for r in rows:
-                writer.writerow([r.student, r.notebook, "" if r.score is None else f"{r.score:g}",
-                                 f"{r.max_score:g}"])
-        partial.replace(path)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["student", "notebook", "score", "max_score"])
+        for r in rows:
+            writer.writerow([r.student, r.notebook, "" if r.score is None else f"{r.score:g}",
+                             f"{r.max_score:g}"])
+        _write(path, text.getvalue().encode())
         return len(rows)
 
     def _is_graded(self, student, slug):
-        """Was exactly this submission graded?  nbgrader copies timestamp.txt along with the notebook."""
-        submitted, graded = (self.root / d / student / slug for d in ("submitted", "autograded"))
-        stamp = graded / "timestamp.txt"
-        return ((graded / f"{slug}.ipynb").is_file() and stamp.is_file()
-                and stamp.read_text() == (submitted / "timestamp.txt").read_text())
+        """Was exactly this submission graded, to the end?
+
+        nbgrader writes autograded/ before it runs and records anything, so that alone proves nothing.
+        """
+        mark, submitted = self._mark(student, slug), self._submitted(student, slug)
+        return (mark.is_file() and submitted.is_file() and mark.read_text() == _fingerprint(submitted)
+                and (self.root / "autograded" / student / slug / f"{slug}.ipynb").is_file())
+
+    def _submitted(self, student, slug):
+        return self.root / "submitted" / student / slug / f"{slug}.ipynb"
+
+    def _mark(self, student, slug):
+        return self.root / ".graded" / student / slug
 
     @staticmethod
     def _max_score(book, slug):
@@ -221,14 +257,34 @@ class Course:
             return 0.0
 
 
-def grade_one(root: Path, student: str, slug: str) -> Graded:
-    """Grade one submission with nbgrader's autograde."""
+def mark_graded(assignment: str, student: str, notebooks: list[str]) -> None:
+    """Remember that submissions were graded to the end.
+
+    nbgrader calls it last (Autograde.post_convert_hook), in the course's folder, whoever started it.
+    notebooks: paths such as submitted/ann/02_convolution/02_convolution.ipynb.
+    """
+    course = Course(Path.cwd())
+    for notebook in map(Path, notebooks):
+        slug, name = notebook.parent.name, notebook.parent.parent.name
+        mark = course._mark(name, slug)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        _write(mark, _fingerprint(notebook).encode())
+
+
+def _fingerprint(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write(path, content):
+    """Write a file at once: whoever looks finds the old one or the new one, whole."""
+    if path.is_dir():
+        raise CourseError(f"{path} is a folder; give the name of a file.")
+    partial = path.with_name(path.name + ".partial")
     try:
-        nbg.convert(Autograde, nbg.config(root), slug, student)
-        return Graded(student, slug, "graded")
-    except Exception as e:  # noqa: BLE001  whatever a submission holds, the class goes on
-        why = str(e) if isinstance(e, NbGraderException) else f"{type(e).__name__}: {e}"
-        return Graded(student, slug, "failed", why)
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def remove(root: Path) -> None:

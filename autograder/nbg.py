@@ -13,7 +13,8 @@ from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute
-from traitlets.config import Config
+from sqlalchemy import URL
+from traitlets.config import Config, PyFileConfigLoader
 
 # nbgrader runs `alembic` by name when it makes a gradebook; it lies beside this Python.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -22,19 +23,35 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 CELL_TIMEOUT = 10
 
 
+# How a run can end without a result, and what to say about it.
+ENDINGS = {
+    "DeadKernelError": "a cell ended Python itself: a call of exit(), a crash, or too much memory.",
+    "CellTimeoutError": "a cell could not be stopped: often a loop with `except:` that catches every "
+                        "interruption.",
+}
+
+
+def load(root: Path) -> Config:
+    """The configuration of the course at `root`, with what its instructor added."""
+    return PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
+
+
 def config(root: Path) -> Config:
-    """The configuration that every nbgrader tool uses in the course at `root`."""
+    """What every course is configured with; its nbgrader_config.py starts from this."""
     c = Config()
     c.CourseDirectory.root = str(root)
     c.CourseDirectory.course_id = "cnnlab"
-    c.CourseDirectory.db_url = database(root)
+    # A writer waits for another for up to a minute.
+    c.CourseDirectory.db_url = URL.create("sqlite", database=str(root / "gradebook.db"),
+                                          query={"timeout": "60"}).render_as_string()
     c.ClearSolutions.text_stub = "*Write your answer here.*"
-    c.OverwriteCells.add_missing_cells = True
-    c.OverwriteCells.missing_cell_notification = "This graded cell was missing and has been put back.\n\n"
+    c.Autograde.sanitize_preprocessors = [
+        "autograder.intake.RestoreCells", *map(_name, Autograde.sanitize_preprocessors.default(None))]
     # Our Execute in place of nbgrader's; what comes before and after it stays nbgrader's.
     c.Autograde.autograde_preprocessors = [
-        "autograder.execute.ExecuteWithHiddenProbes" if p is Execute else f"{p.__module__}.{p.__name__}"
+        "autograder.execute.ExecuteWithHiddenProbes" if p is Execute else _name(p)
         for p in Autograde.autograde_preprocessors.default(None)]
+    c.Autograde.post_convert_hook = "autograder.course.mark_graded"
     c.Execute.timeout = CELL_TIMEOUT
     c.Execute.shutdown_kernel = "immediate"
     c.Execute.error_on_timeout = {
@@ -42,11 +59,6 @@ def config(root: Path) -> Config:
         "traceback": [f"Stopped: this cell ran for more than {CELL_TIMEOUT} seconds, probably a loop "
                       "that never ends."]}
     return c
-
-
-def database(root: Path) -> str:
-    """The URL of the course's grade book.  A writer waits for another for up to a minute."""
-    return f"sqlite:///{root / 'gradebook.db'}?timeout=60"
 
 
 def convert(converter: type, settings: Config, assignment: str, student: str = "*") -> None:
@@ -69,8 +81,15 @@ def convert(converter: type, settings: Config, assignment: str, student: str = "
         raise NbGraderException(_cause("\n".join([*heard.errors, str(e)]))) from e
 
 
+def _name(preprocessor):
+    return f"{preprocessor.__module__}.{preprocessor.__name__}"
+
+
 def _cause(text):
     """The line of a traceback that says what went wrong: the last that names an exception."""
+    for name, sentence in ENDINGS.items():
+        if name in text:
+            return sentence
     named = re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception|Invalid\w*): .+)$", text, re.MULTILINE)
     return named[-1] if named else text.strip().splitlines()[-1]
 

@@ -29,7 +29,9 @@ def problems(path):
 @pytest.mark.parametrize("name", [
     "ann/02_convolution.ipynb", "ann/02_convolution/02_convolution.ipynb", "ann/work/final/02_convolution.ipynb",
     "ann_02_convolution.ipynb", "ann-02_convolution.ipynb", "hand-ins/ann/02_convolution.ipynb",
-    "ann/ann_02_convolution.ipynb"])
+    "ann/ann_02_convolution.ipynb", "ann/02_convolution (1).ipynb", "ann/02_convolution-Copy1.ipynb",
+    "02_convolution/ann/02_convolution.ipynb", "hand-ins/ann_02_convolution.ipynb",
+    "hand-ins/02_convolution/ann/02_convolution.ipynb", "hand-ins/ann/work/02_convolution.ipynb"])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_arrangements_that_are_understood(tmp_path, name, zipped):
     folder = make(tmp_path / "in", name, name.replace("ann", "Bö_b"))
@@ -39,6 +41,40 @@ def test_arrangements_that_are_understood(tmp_path, name, zipped):
                 z.write(p, p.relative_to(folder))
         folder = tmp_path / "in.zip"
     assert found(folder) == {("ann", "02_convolution"), ("Bö_b", "02_convolution")}
+
+
+def test_a_stray_file_does_not_hide_the_folder_all_lie_in(tmp_path):
+    make(tmp_path, "class/ann/02_convolution.ipynb", "class/bob/02_convolution.ipynb", "README.txt")
+    assert found(tmp_path) == {("ann", "02_convolution"), ("bob", "02_convolution")}
+
+
+def test_of_two_for_the_same_student_the_plain_one_is_taken_and_the_other_named(tmp_path):
+    make(tmp_path, "ann/02_convolution.ipynb", "ann/old/02_convolution.ipynb", "ann/02_convolution-Copy1.ipynb")
+    (taken,) = [c for c in found_notebooks(tmp_path, BOOKS) if not c.problem]
+    assert taken.path == "ann/02_convolution.ipynb"
+    assert all("because ann/02_convolution.ipynb is the same student's" in p for p in problems(tmp_path).values())
+    assert len(problems(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("given", "student"), [("Zoe\u0308", "Zoë"), ("O'Neil", "O'Neil"), ("Li Na", "Li Na")])
+def test_names_are_taken_as_people_write_them(tmp_path, given, student):
+    assert found(make(tmp_path, f"{given}/02_convolution.ipynb")) == {(student, "02_convolution")}
+
+
+@pytest.mark.parametrize("name", [".hidden", "-n", "a,b", "a[1]", "*"])
+def test_names_that_would_not_survive_are_refused_with_what_is_allowed(tmp_path, name):
+    (why,) = problems(make(tmp_path, f"{name}/02_convolution.ipynb")).values()
+    assert f"the student's name {name!r} may hold letters" in why
+
+
+def test_a_damaged_file_in_a_zip_costs_only_itself(tmp_path):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as z:
+        for name in ("ann", "bob"):
+            z.writestr(f"{name}/02_convolution.ipynb", name * 50)
+    data = (tmp_path / "in.zip").read_bytes().replace(b"annannann", b"annxxxann", 1)
+    (tmp_path / "in.zip").write_bytes(data)
+    assert found(tmp_path / "in.zip") == {("bob", "02_convolution")}
+    assert "cannot be read: Bad CRC" in problems(tmp_path / "in.zip")["ann/02_convolution.ipynb"]
 
 
 def test_one_student_alone_is_not_taken_for_a_common_folder(tmp_path):

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import nbformat
 import pytest
@@ -63,8 +66,8 @@ def test_hidden_expectations_do_not_reach_the_feedback(course, submission, hand_
                          "    return np.clip(image + amount, 0, 1) if ok else image * 0 + 0.123")
     hand_in("ann", submission(wrong_when_hidden))
     grade(course)
-    (page,) = course.feedback([SLUG])
-    text = page.read_text()
+    (done,) = course.feedback([SLUG])
+    text = course.feedback_page(done.student, done.notebook).read_text()
     assert score(course) == 0 and "only the grader has" in text
     (brighten,) = load_all()[SLUG]
     for probe in draw_hidden(brighten, "brighten", 7).probes:
@@ -130,7 +133,7 @@ def test_a_broken_file_is_reported_and_the_class_goes_on(course, submission, han
     hand_in("bob", submission())
     first, second = course.grade(course.submissions([SLUG], []))
     assert (first.student, first.state) == ("ann", "failed")
-    assert "does not appear to be JSON" in first.why
+    assert "it is not a notebook: not JSON" in first.why
     assert (second.student, second.state) == ("bob", "graded")
     assert score(course, "ann") is None and score(course, "bob") == 1
 
@@ -145,6 +148,126 @@ def test_two_workers_give_a_class_the_same_scores_as_one(course, submission, han
         done = {g.student: g.state for g in course.grade(pairs, force=True, workers=workers)}
         assert done == {"broken": "failed"} | {f"s{i}": "graded" for i in range(6)}
         assert [r.score for r in course.rows()] == [None, 1, 0, 1, 0, 1, 0]
+
+
+def test_a_run_that_was_killed_half_way_is_graded_again(course, submission, hand_in):
+    """nbgrader writes autograded/ before it runs anything; seeing it there must not count as graded."""
+    hand_in("ann", submission())
+    script = ("import sys; from pathlib import Path; from autograder.course import Course; "
+              "import autograder.execute as e; import os, signal; "
+              "e.write_hidden_probes = lambda *a: os.kill(os.getpid(), signal.SIGKILL); "
+              "Course.open(Path(sys.argv[1])).grade_one('ann', '00_start_here')")
+    killed = subprocess.run([sys.executable, "-c", script, str(course.root)], capture_output=True)
+    assert killed.returncode == -9
+    assert (course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb").is_file()
+    assert score(course) is None
+    assert grade(course)[0].state == "graded"
+    assert score(course) == 1
+
+
+@pytest.mark.parametrize("noise", [
+    "logging.basicConfig(); logging.warning('hi')", "print('hi', file=sys.__stderr__)",
+    "os.write(2, b'hi')", "os.system('ls /nonexistent')"])
+def test_no_noise_costs_a_point(course, submission, hand_in, noise):
+    hand_in("ann", submission(f"import logging, os, sys\ndef brighten(image, amount):\n    {noise}\n"
+                              "    return np.clip(image + amount, 0, 1)"))
+    grade(course)
+    assert score(course) == 1
+
+
+@pytest.mark.parametrize("shadow", [
+    "def check(name, function): pass", "def check(name, function): return float('nan')",
+    "def check(name, function): return -1", "def check(name, function): return 'fine'",
+    "def check(name, function): return 99", "get_ipython().ast_node_interactivity = 'none'"])
+def test_a_check_that_gives_no_score_gives_no_points(course, submission, hand_in, shadow):
+    hand_in("ann", submission(f"{RIGHT}\n{shadow}"))
+    assert grade(course)[0].state == "graded"
+    assert score(course) == 0
+    assert "the check did not answer with a score" in (
+        course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb").read_text()
+
+
+@pytest.mark.parametrize("loss", [
+    lambda cells: [c for c in cells if "brighten" not in c.metadata.get("nbgrader", {}).get("grade_id", "")],
+    lambda cells: [c for c in cells if "nbgrader" not in c.metadata],
+    lambda cells: [nbformat.from_dict({**c, "metadata": {}}) for c in cells],
+    lambda cells: []])
+def test_whatever_is_missing_is_put_back_and_scores_nothing(course, submission, hand_in, loss):
+    notebook = submission("def brighten(image, amount):\n    return image")
+    notebook.cells = loss(notebook.cells)
+    hand_in("ann", notebook)
+    assert grade(course)[0].state == "graded"
+    assert score(course) == 0
+
+
+def test_a_tag_that_earns_full_marks_in_nbgrader_earns_none(course, submission, hand_in):
+    notebook = submission("def brighten(image, amount):\n    return image")
+    cell(notebook, "check_brighten").metadata.tags = ["skip-execution"]
+    hand_in("ann", notebook)
+    grade(course)
+    assert score(course) == 0
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("[]", "without a list of cells"), ("null", "without a list of cells"), ("", "not JSON"),
+    ('{"cells": [], "nbformat": 3}', "notebook format 3"), ("{" * 100_000, "not JSON")])
+def test_a_file_that_is_no_notebook_is_explained(course, hand_in, text, says):
+    hand_in("ann", text)
+    (done,) = grade(course)
+    assert done.state == "failed" and says in done.why
+
+
+def test_what_ends_a_kernel_is_explained(course, submission, hand_in):
+    hand_in("ann", submission("import os\nos._exit(0)"))
+    (done,) = grade(course)
+    assert (done.state, score(course)) == ("failed", None)
+    assert "a cell ended Python itself" in done.why
+
+
+def test_the_instructors_own_configuration_is_used(course, submission, hand_in):
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + "c.CourseDirectory.db_url = c.CourseDirectory.db_url"
+                                           ".replace('gradebook', 'other')\n")
+    course = Course.open(course.root)
+    hand_in("ann", submission())
+    grade(course)
+    assert (course.root / "other.db").is_file()
+    assert score(course) == 1
+
+
+def test_a_late_hand_in_pays_the_penalty_also_in_the_export(course, submission, hand_in, tmp_path):
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + "c.LateSubmissionPlugin.penalty_method = 'zero'\n")
+    course = Course.open(course.root)
+    with course.gradebook() as book:
+        book.update_or_create_assignment(SLUG, duedate="2026-01-31 12:00:00")
+    for student, date in (("early", (2026, 1, 30)), ("late", (2026, 2, 2))):
+        hand_in(student, submission())
+        path = tmp_path / "handed" / student / f"{SLUG}.ipynb"
+        os.utime(path, (datetime(*date, tzinfo=UTC).timestamp(),) * 2)
+    shutil.rmtree(course.root / "submitted")
+    list(course.collect(tmp_path / "handed"))
+    list(course.grade(course.submissions([SLUG], [])))
+    assert (score(course, "early"), score(course, "late")) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["with space", "a%20b", "q?x=1", "ü#é"])
+def test_a_course_may_lie_in_any_folder(tmp_path, released, name):
+    course = Course.open(shutil.copytree(released, tmp_path / name))
+    assert course.rows() == []
+    with course.gradebook() as book:
+        assert [a.name for a in book.assignments] == [SLUG]
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_manual_points_stay_when_a_submission_is_graded_again(course, submission, hand_in):
+    hand_in("ann", submission())
+    grade(course)
+    with course.gradebook() as book:
+        book.find_grade("written_changed_input", SLUG, SLUG, "ann").manual_score = 1.5
+        book.db.commit()
+    grade(course, force=True)
+    assert score(course) == 2.5
 
 
 def test_a_copied_check_does_not_stop_the_class(course, submission, hand_in):
@@ -203,6 +326,10 @@ def test_nbgraders_own_command_grades_with_the_same_engine(course, submission, h
     (["grade", "--student", "zoe", "--course", "{course}"], "No submission from zoe"),
     (["collect", "{tmp}/nowhere", "--course", "{course}"], "neither a folder nor a zip"),
     (["init", "{tmp}"], "exists and is not a course"),
+    (["init", "{course}/nbgrader_config.py/x"], "Not a directory"),
+    (["feedback", "--course", "{course}"], "Nothing is graded yet"),
+    (["export", "{tmp}", "--course", "{course}"], "is a folder"),
+    (["export", "{tmp}/no/where.csv", "--course", "{course}"], "No such file"),
 ])
 def test_bad_input_gets_one_sentence(course, tmp_path, capsys, arguments, says):
     filled = [a.format(tmp=tmp_path, course=course.root) for a in arguments]
@@ -230,7 +357,7 @@ def test_the_written_question_waits_for_a_person(course, submission, hand_in):
 
 
 def test_feedback_is_valid_even_if_nothing_is_graded(course):
-    assert course.feedback([SLUG]) == []
+    assert list(course.feedback([SLUG])) == []
 
 
 def test_the_autograded_notebook_is_a_valid_notebook(course, submission, hand_in):
