@@ -59,7 +59,8 @@ def sliding_window(x: np.ndarray, kernel: np.ndarray, stride=1, padding=0, dilat
     draw(0)
     fig.canvas.draw()
     fig.set_layout_engine("none")  # laid out once: doing it for every frame takes longer than drawing
-    return _player(fig, draw, out.size, interval)
+    return _player(fig, draw, out.size, interval, f"A {kernel.shape[0]} by {kernel.shape[1]} kernel slides over "
+                   f"an image of {x.shape[0]} by {x.shape[1]}; each position gives one output.")
 
 
 def _three_grids(x, kernel, out):
@@ -98,15 +99,19 @@ def reflect_and_shift(f, g, span: tuple[float, float], frames: int = 25, interva
         above.legend(fontsize=9, loc="upper left", frameon=False)
         dots.set_data(shifts[:step + 1], areas[:step + 1])
 
-    return _player(fig, draw, frames, interval)
+    return _player(fig, draw, frames, interval, "One function moves over another; the area of their product is "
+                   "drawn against the shift.")
 
 
-def _player(fig, draw, frames, interval):
+def _player(fig, draw, frames, interval, alt):
     page = FuncAnimation(fig, draw, frames=frames, interval=interval).to_jshtml(default_mode="once")
     plt.close(fig)
     # Matplotlib's buttons fetch an icon font from the net; plain characters need none.
     page = re.sub(r'<link rel="stylesheet"\s+href="http[^>]*>', "", page)
-    return HTML(re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda icon: BUTTONS[icon[1]], page))
+    page = re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda icon: BUTTONS[icon[1]], page)
+    # Where scripts do not run, as in a notebook that is not trusted, the last picture stands still.
+    last = re.findall(r'frames\[\d+\] = "([^"]+)"', page)[-1].replace("\\\n", "")
+    return HTML(page.replace('<img id="', f'<img alt="{alt}" src="{last}" id="', 1))
 
 
 def _sum_of_products(window, kernel, total):

@@ -6,8 +6,11 @@ import json
 import shutil
 import urllib.request
 
+import nbformat
+
 from autograder.build import NOTEBOOKS
 from autograder.cli import main as autograder
+from autograder.sources import KERNELSPEC
 from tests.browser.conftest import SCREENSHOTS
 
 
@@ -51,6 +54,26 @@ def test_a_student_does_an_exercise_wrong_then_right(page, lab, tmp_path):
     run(page, check)
     check.get_by_text("✓ brighten: 1 of 1 point").wait_for()
     page.screenshot(path=SCREENSHOTS / "lab.png")
+
+
+def test_an_animation_plays_without_the_net(page, lab, tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(
+        "import numpy as np\nfrom cnnlab import animation\n"
+        "animation.sliding_window(np.eye(4), np.ones((2, 2)))")], metadata={"kernelspec": KERNELSPEC})
+    nbformat.write(notebook, tmp_path / "moving.ipynb")
+    elsewhere = []
+    page.on("request", lambda r: elsewhere.append(r.url) if not r.url.startswith(("http://127.0.0.1", "data:", "blob:"))
+            else None)
+    page.goto(f"{lab(tmp_path)}/lab/tree/moving.ipynb")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    run(page, cell(page, "sliding_window"))
+    picture, forward = page.locator(".animation img"), page.get_by_role("button", name="Next frame")
+    forward.wait_for()
+    page.get_by_role("button", name="First frame").click()
+    first = picture.get_attribute("src")
+    forward.click()
+    page.wait_for_function("first => document.querySelector('.animation img').src !== first", arg=first)
+    assert not [u for u in elsewhere if "ws://127.0.0.1" not in u]
 
 
 def test_jupyterlab_comes_with_nbgrader_and_jupytext(lab, tmp_path):

@@ -20,6 +20,7 @@ def test_the_player_shows_every_window_and_needs_no_network():
     page = animation.sliding_window(np.eye(4), np.ones((2, 2))).data
     assert len(re.findall(r"frames\[\d+\] = ", page)) == 9
     assert "http" not in page and "fa-" not in page
+    assert re.search(r'<img alt="A 2 by 2 kernel[^"]+" src="data:image/png;base64,[A-Za-z0-9+/=]+" id=', page)
     assert all(f'title="{name}"' in page for name in ("Play", "Pause", "Next frame"))
 
 
