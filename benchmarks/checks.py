@@ -23,7 +23,6 @@ from cnnlab import report
 from cnnlab.checks import judge
 from cnnlab.probes import load
 
-
 RESULTS = sources.ROOT / "benchmarks" / "results" / "checks.json"
 RUNS = 7
 

@@ -10,7 +10,7 @@ import nbformat
 
 from autograder.build import NOTEBOOKS
 from autograder.cli import main as autograder
-from autograder.sources import KERNELSPEC
+from autograder.sources import KERNELSPEC, SOLUTIONS
 from tests.browser.conftest import SCREENSHOTS
 
 
@@ -81,6 +81,13 @@ def test_jupyterlab_comes_with_nbgrader_and_jupytext(lab, tmp_path):
     with urllib.request.urlopen(f"{address}/lab/api/extensions") as answer:
         names = {e["name"] for e in json.load(answer) if e["enabled"]}
     assert any("nbgrader" in n for n in names) and any("jupytext" in n for n in names), names
+
+
+def test_a_source_opens_as_a_notebook(lab, tmp_path):
+    shutil.copy(SOLUTIONS / "02_convolution.py", tmp_path)
+    with urllib.request.urlopen(f"{lab(tmp_path)}/api/contents/02_convolution.py?type=notebook") as answer:
+        content = json.load(answer)["content"]
+    assert any("exercise:cross_correlate2d" in c["metadata"].get("tags", []) for c in content["cells"])
 
 
 def test_an_instructor_opens_the_course_in_formgrader(page, lab, tmp_path):

@@ -81,7 +81,8 @@ def test_an_array_that_claims_to_equal_everything_does_not():
 @pytest.mark.parametrize(("expected", "got", "layer"), [
     (5, 5.0, "dtype"), (5, np.int64(6), "values"), (5, True, "kind"), (0.5, float("nan"), "finite"),
     (0.5, "0.5", "kind"), (0.5, 1j, "dtype"), (True, 1, "kind"), ("same", "valid", "values"),
-    ((1, 2), 3, "kind"), ((1, 2), (1, 2, 3), "kind"), ((1, 2), (1, 3), "values"), ((1, (2.0, X)), (1, (2.0, X[:2])), "shape"),
+    ((1, 2), 3, "kind"), ((1, 2), (1, 2, 3), "kind"), ((1, 2), (1, 3), "values"),
+    ((1, (2.0, X)), (1, (2.0, X[:2])), "shape"),
 ])
 def test_numbers_strings_and_tuples_are_compared_too(expected, got, layer):
     assert compare(expected, got).layer == layer

@@ -44,7 +44,8 @@ def test_an_exception_is_kept_by_name():
 
 
 @pytest.mark.parametrize(("value", "named"), [
-    ({1, 2}, "set"), (np.ones(2, complex), "an array of complex128"), (np.array(["a"]), "an array of <U1"), (1j, "complex")])
+    ({1, 2}, "set"), (np.ones(2, complex), "an array of complex128"), (np.array(["a"]), "an array of <U1"),
+    (1j, "complex")])
 def test_what_a_probe_cannot_hold_is_refused_with_what_it_can(value, named):
     with pytest.raises(TypeError, match=f"cannot hold {named}: use arrays"):
         encode(value)
