@@ -11,8 +11,8 @@ help:  ## list the targets
 demo: .venv/ready build  ## make a class, grade it, show the scores and the feedback (build/demo)
 	@$(BIN)/python -m autograder.demo
 
-lab: .venv/ready  ## open JupyterLab on the student notebooks
-	@$(BIN)/python -m autograder.lab notebooks
+lab: .venv/ready  ## open JupyterLab on your copies of the student notebooks, in work/
+	@$(BIN)/python -m autograder.lab work
 
 build: .venv/ready  ## bring notebooks/ and cnnlab/exercises/ up to date with their sources
 	@$(BIN)/python -m autograder.build

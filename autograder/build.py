@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -15,6 +18,7 @@ from cnnlab.compare import same
 from cnnlab.probes import FOLDER, decode, to_json
 
 NOTEBOOKS = sources.ROOT / "notebooks"
+WORK = sources.ROOT / "work"  # where `make lab` lets people work
 
 
 def main() -> None:
@@ -28,10 +32,24 @@ def build() -> list[Path]:
     exercises = load_all()
     check_entries(exercises)
     wanted = {NOTEBOOKS / f"{slug}.ipynb": text for slug, text in release(exercises).items()}
+    keep_work(NOTEBOOKS, wanted)
     changed = _write(NOTEBOOKS, "*.ipynb", wanted, lambda old, new: old == new)
     shipped = {FOLDER / f"{e.id}.json": _dumps(to_json(ship(e, sources.function_name(slug, e.id))))
                for slug, entries in exercises.items() for e in entries}
     return changed + _write(FOLDER, "*.json", shipped, _same_data)
+
+
+def keep_work(folder: Path, wanted: dict[Path, str]) -> list[Path]:
+    """Copy to work/ every notebook in `folder` that somebody has run and that would be replaced."""
+    kept = []
+    for path in sorted(folder.glob("*.ipynb")):
+        text = path.read_text(encoding="utf-8")
+        if text != wanted.get(path) and re.search(r'"execution_count": \d', text):
+            WORK.mkdir(exist_ok=True)
+            kept.append(WORK / f"{path.stem}-{datetime.now():%Y-%m-%d-%H%M%S}.ipynb")
+            shutil.copy(path, kept[-1])
+            print(f"{path.name} had been worked in; it is kept as {kept[-1]}.")
+    return kept
 
 
 def check_entries(exercises: dict[str, list[Exercise]]) -> None:

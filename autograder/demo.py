@@ -113,7 +113,7 @@ def main() -> int:
     course.export(ROOT / "grades.csv")
     pages = [course.feedback_page(f.student, f.notebook) for f in course.feedback(course.notebooks())]
     console.print(f"\nscores    {ROOT / 'grades.csv'}\nfeedback  {len(pages)} pages, such as {pages[0]}\n"
-                  "notebooks make lab      opens JupyterLab on the student notebooks", soft_wrap=True)
+                  "notebooks make lab      opens JupyterLab on the student notebooks, in work/", soft_wrap=True)
     return 1 if any(g.state == "failed" for g in done) else 0
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
+
+from autograder.build import NOTEBOOKS
 
 
 def main(folder: str, *more: str) -> None:
@@ -17,5 +20,16 @@ def main(folder: str, *more: str) -> None:
     os.execv(command[0], command)
 
 
+def fill(folder: Path) -> list[Path]:
+    """Copy the student notebooks that `folder` does not have yet; return the copies.
+
+    What is there is somebody's work and stays as it is.
+    """
+    folder.mkdir(exist_ok=True)
+    missing = [n for n in sorted(NOTEBOOKS.glob("*.ipynb")) if not (folder / n.name).exists()]
+    return [Path(shutil.copy(n, folder)) for n in missing]
+
+
 if __name__ == "__main__":
+    fill(Path(sys.argv[1]))
     main(*sys.argv[1:])

@@ -56,7 +56,8 @@ def lab(tmp_path):
         log = tmp_path / "lab.log"
         with log.open("w") as out:
             servers.append(subprocess.Popen(
-                [sys.executable, "-m", "autograder.lab", str(folder), "--no-browser", f"--port={port}",
+                [sys.executable, "-c", "import sys; from autograder.lab import main; main(*sys.argv[1:])",
+                 str(folder), "--no-browser", f"--port={port}",
                  "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"],
                 cwd=folder, stdout=out, stderr=out,
                 env=os.environ | {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}))

@@ -8,8 +8,8 @@ import urllib.request
 
 import nbformat
 
-from autograder.build import NOTEBOOKS
 from autograder.cli import main as autograder
+from autograder.lab import fill
 from autograder.sources import KERNELSPEC, SOLUTIONS
 from tests.browser.conftest import SCREENSHOTS
 
@@ -32,7 +32,7 @@ def write(page, where, code):
 
 def test_a_student_does_an_exercise_wrong_then_right(page, lab, tmp_path):
     work = tmp_path / "work"
-    shutil.copytree(NOTEBOOKS, work)
+    fill(work)
     page.goto(f"{lab(work)}/lab/tree/00_start_here.ipynb")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what runs before that is lost
     run(page, cell(page, "from cnnlab import check"))

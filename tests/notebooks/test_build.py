@@ -10,6 +10,7 @@ import pytest
 
 from autograder import build, sources
 from autograder.exercise import load_all
+from autograder.lab import fill
 from cnnlab.probes import FOLDER
 
 SLUGS = sources.slugs()
@@ -17,6 +18,28 @@ SLUGS = sources.slugs()
 
 def test_building_again_changes_no_byte():
     assert build.build() == [], "run `make build` and commit what it wrote"
+
+
+def test_a_notebook_somebody_worked_in_is_kept_before_it_is_built_anew(tmp_path, monkeypatch):
+    folder, work = tmp_path / "notebooks", tmp_path / "work"
+    shutil.copytree(build.NOTEBOOKS, folder)
+    monkeypatch.setattr(build, "WORK", work)
+    wanted = {p: p.read_text() for p in folder.iterdir()}
+    assert build.keep_work(folder, wanted) == []
+    mine = folder / "00_start_here.ipynb"
+    mine.write_text(mine.read_text().replace('"execution_count": null', '"execution_count": 3', 1))
+    (kept,) = build.keep_work(folder, wanted)
+    assert kept.parent == work and kept.read_text() == mine.read_text()
+
+
+def test_a_work_folder_gets_what_it_lacks_and_keeps_what_it_has(tmp_path):
+    work = tmp_path / "work"
+    assert {p.stem for p in fill(work)} == set(SLUGS)
+    mine = work / f"{SLUGS[0]}.ipynb"
+    mine.write_text("mine")
+    (work / f"{SLUGS[1]}.ipynb").unlink()
+    assert [p.stem for p in fill(work)] == [SLUGS[1]]
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize("path", sorted(build.NOTEBOOKS.glob("*.ipynb")), ids=lambda p: p.stem)
