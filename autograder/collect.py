@@ -16,7 +16,10 @@ from pathlib import Path, PurePosixPath
 
 MAX_BYTES = 50 * 2**20  # a notebook with all its figures is a few megabytes
 STUDENT = re.compile(r"\w[\w.@+'-]*(?: [\w.@+'-]+)*")
-COPY = re.compile(r"(?:[ _]?\(\d+\)|-Copy\d+)$")  # what browsers and Jupyter add to a second copy
+COPY = re.compile(r"(?:[ _]?\(\d+\)|-Copy\d+|-\d+)$")  # what browsers, Jupyter and Canvas add to a second copy
+# What Moodle and Canvas add to a name.  The user's number stays, since two may have one name; the number
+# of the attempt goes, since the next attempt is the same student's.
+PLATFORM = re.compile(r"(?:_LATE)?(_\d+)_(?:assignsubmission_file_?|\d+)$")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def _collected(file, notebook, skip, notebooks):
         return Collected(path, problem=f"not {what}, left out")
     parts = _without_notebooks(file.path, notebooks).parts[skip:]
     stem = COPY.sub("", file.path.stem)
-    student = unicodedata.normalize("NFC", parts[0] if len(parts) > 1 else stem[:-len(notebook) - 1])
+    name = parts[0] if len(parts) > 1 else stem[:-len(notebook) - 1]
+    student = unicodedata.normalize("NFC", PLATFORM.sub(r"\1", name))
     if not student:
         return Collected(path, problem="no student: put it in a folder with the student's name, or name it "
                                        f"STUDENT_{notebook}.ipynb")

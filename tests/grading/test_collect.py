@@ -43,6 +43,14 @@ def test_arrangements_that_are_understood(tmp_path, name, zipped):
     assert found(folder) == {("ann", "02_convolution"), ("Bö_b", "02_convolution")}
 
 
+@pytest.mark.parametrize(("name", "student"), [
+    ("Ann Lee_12345_assignsubmission_file_/02_convolution.ipynb", "Ann Lee_12345"),
+    ("leeann_12345_67890_02_convolution.ipynb", "leeann_12345"),
+    ("leeann_LATE_12345_67891_02_convolution-1.ipynb", "leeann_12345")])
+def test_what_moodle_and_canvas_add_to_a_name_is_taken_off_but_the_users_number(tmp_path, name, student):
+    assert found(make(tmp_path, name)) == {(student, "02_convolution")}
+
+
 def test_a_stray_file_does_not_hide_the_folder_all_lie_in(tmp_path):
     make(tmp_path, "class/ann/02_convolution.ipynb", "class/bob/02_convolution.ipynb", "README.txt")
     assert found(tmp_path) == {("ann", "02_convolution"), ("bob", "02_convolution")}
