@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from autograder.collect import WHOSE
 from autograder.course import Course, CourseError, Graded, Row
 
 console = Console(highlight=False)
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"autograder {arguments.command}: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nStopped. What was graded is kept; the same command goes on from there.", file=sys.stderr)
+        print("\nStopped. What was graded is kept; the same command, without --force, goes on from there.", file=sys.stderr)
         return 130
 
 
@@ -120,17 +121,18 @@ def _release(arguments):
 
 def _collect(arguments):
     course = Course.open(arguments.course)
-    counts, students = defaultdict(int), set()
+    counts, students, unclear = defaultdict(int), set(), False
     for item in course.collect(arguments.path):
         counts[item.note or "left out"] += 1
         if item.problem:
             console.print(f"  {item.path}: {item.problem}", markup=False, soft_wrap=True)
+            unclear |= item.problem.startswith(WHOSE)
         else:
             students.add(item.student)
     if students:
         console.print(f"{len(students)} students: {', '.join(sorted(students))}", markup=False, soft_wrap=True)
     console.print(", ".join(f"{n} {what}" for what, n in counts.items()) or "Nothing found.")
-    return 0 if students else 1
+    return 0 if students and not unclear else 1
 
 
 def _grade(arguments):

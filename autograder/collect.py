@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,9 +18,11 @@ from pathlib import Path, PurePosixPath
 MAX_BYTES = 50 * 2**20  # a notebook with all its figures is a few megabytes
 STUDENT = re.compile(r"\w[\w.@+'-]*(?: [\w.@+'-]+)*")
 COPY = re.compile(r"(?:[ _]?\(\d+\)|-Copy\d+|-\d+)$")  # what browsers, Jupyter and Canvas add to a second copy
-# What Moodle and Canvas add to a name.  The user's number stays, since two may have one name; the number
-# of the attempt goes, since the next attempt is the same student's.
-PLATFORM = re.compile(r"(?:_LATE)?(_\d+)_(?:assignsubmission_file_?|\d+)$")
+WHOSE = "whose is it?"  # how the problem begins where two students might be taken for one
+HIDDEN = re.compile(r"\.[^.]|__MACOSX$")  # .ipynb_checkpoints, and what a Mac adds to a zip
+# What platforms add to a name.  The user's number stays, since two may have one name.
+MOODLE = re.compile(r"_assignsubmission_file_?$")  # of a folder
+CANVAS = re.compile(r"(?:_LATE)?(_\d{3,})_\d{3,}$")  # of a file; the second number is that of the attempt
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,33 @@ def found_notebooks(path: Path, notebooks: list[str]) -> Iterator[Collected]:
 
 
 def _identify(files, notebooks):
+    files = [f for f in files if not any(HIDDEN.match(p) for p in f.path.parts)]
     names = {f.path: _notebook(f.path, notebooks) for f in files if not f.problem}
-    skip = _shared_folder([_without_notebooks(p, notebooks) for p, name in names.items() if name])
-    taken = {}
-    # The least deep first, and the plain name before a copy: of two, the first is taken.
-    for file in sorted(files, key=lambda f: (len(f.path.parts), bool(COPY.search(f.path.stem)), str(f.path))):
-        item = _collected(file, names.get(file.path), skip, notebooks)
-        whose = item.student, item.notebook
-        if not item.problem and whose in taken:
-            item = replace(item, problem=f"left out, because {taken[whose]} is the same student's")
-        taken.setdefault(whose, item.path)
-        yield item
+    skip = _shared_folder([_without_notebooks(p, notebooks) for p, name in names.items() if name], names)
+    # The least deep first, and the plain name before a copy: of two that are one student's, the first is taken.
+    files.sort(key=lambda f: (len(f.path.parts), bool(COPY.search(f.path.stem)), str(f.path)))
+    items = [_collected(f, names.get(f.path), skip, notebooks) for f in files]
+    groups = defaultdict(list)
+    for item in items:
+        if not item.problem:
+            groups[item.student, item.notebook].append(item)
+    for item in items:
+        group = groups[item.student, item.notebook] if not item.problem else [item]
+        if any(not _same_work(group[0], other) for other in group):
+            others = ", ".join(g.path for g in group if g is not item)
+            yield replace(item, problem=f"{WHOSE} {item.student!r} would have this and {others}; give "
+                                        "each student a folder of their own")
+        elif item is not group[0]:
+            yield replace(item, problem=f"left out, because {group[0].path} is the same student's")
+        else:
+            yield item
+
+
+def _same_work(first, other):
+    """Are two files that go by one student's name surely one student's: a copy, or an older one further down?"""
+    a, b = PurePosixPath(first.path), PurePosixPath(other.path)
+    stems = {COPY.sub("", p.stem) for p in (a, b)}
+    return first.content == other.content or (len(stems) == 1 and b.is_relative_to(a.parent))
 
 
 def _collected(file, notebook, skip, notebooks):
@@ -89,15 +108,14 @@ def _collected(file, notebook, skip, notebooks):
         what = "a notebook of this course" if file.path.suffix == ".ipynb" else "a notebook"
         return Collected(path, problem=f"not {what}, left out")
     parts = _without_notebooks(file.path, notebooks).parts[skip:]
-    stem = COPY.sub("", file.path.stem)
-    name = parts[0] if len(parts) > 1 else stem[:-len(notebook) - 1]
-    student = unicodedata.normalize("NFC", PLATFORM.sub(r"\1", name))
+    name = MOODLE.sub("", parts[0]) if len(parts) > 1 else CANVAS.sub(r"\1", _prefix(file.path, notebook))
+    student = " ".join(unicodedata.normalize("NFC", name).replace("’", "'").split())
     if not student:
         return Collected(path, problem="no student: put it in a folder with the student's name, or name it "
                                        f"STUDENT_{notebook}.ipynb")
     if not STUDENT.fullmatch(student):
-        return Collected(path, problem=f"the student's name {student!r} may hold letters, digits, single "
-                                       "spaces and . _ - + @ ', and begins with a letter or digit")
+        return Collected(path, problem=f"the student's name {student!r} may hold letters, digits, spaces and "
+                                       ". _ - + @ ', and begins with a letter or digit")
     try:
         return Collected(path, student, notebook, file.read(), file.time)
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as e:
@@ -106,25 +124,28 @@ def _collected(file, notebook, skip, notebooks):
 
 def _notebook(path, notebooks):
     stem = COPY.sub("", path.stem)
-    fits = [n for n in notebooks if stem == n or stem.endswith((f"_{n}", f"-{n}"))]
+    fits = [n for n in notebooks if stem == n or stem.endswith((f"_{n}", f"-{n}", f" {n}"))]
     return fits[0] if fits and path.suffix == ".ipynb" else ""
 
 
+def _prefix(path, notebook):
+    """What stands before the notebook in a file's name: the student in STUDENT_NOTEBOOK.ipynb."""
+    return COPY.sub("", path.stem)[:-len(notebook) - 1]
+
+
 def _without_notebooks(path, notebooks):
-    """The path without folders named after a notebook: they are never a student."""
-    return PurePosixPath(*(p for p in path.parts if p not in notebooks))
+    """The path without folders named after a notebook or by nbgrader: they are never a student."""
+    return PurePosixPath(*(p for p in path.parts if p not in (*notebooks, "submitted")))
 
 
-def _shared_folder(paths):
+def _shared_folder(paths, names):
     """1 if all lie in one folder that holds several students' folders or files, as in many zips; else 0."""
     if len({p.parts[0] for p in paths}) != 1 or not all(len(p.parts) > 1 for p in paths):
         return 0
-    below = {p.parts[1] for p in paths if len(p.parts) > 2}
-    files = {COPY.sub("", p.stem) for p in paths if len(p.parts) == 2}
-    if below:
-        return 1 if len(below) > 1 and not files else 0
+    folders = {p.parts[1] for p in paths if len(p.parts) > 2}
+    prefixes = {_prefix(p, n) for p, n in names.items() if n} if not folders else set()
     # Only files: several STUDENT_NOTEBOOK.ipynb in a folder, or one student's own notebooks?
-    return 1 if len({re.sub(r"[_-]?\d\d_\w+$", "", f) for f in files} - {""}) > 1 else 0
+    return 1 if len(folders) > 1 and all(len(p.parts) > 2 for p in paths) or len(prefixes - {""}) > 1 else 0
 
 
 def _in_folder(root):
@@ -139,7 +160,7 @@ def _in_folder(root):
 
 def _in_zip(archive):
     for info in archive.infolist():
-        if info.is_dir() or info.filename.startswith("__MACOSX/"):
+        if info.is_dir():
             continue
         name, problem = PurePosixPath(info.filename), _too_big(info.file_size)
         if ".." in name.parts or name.is_absolute() or "\\" in info.filename:

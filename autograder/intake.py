@@ -31,7 +31,7 @@ class RestoreCells(NbGraderPreprocessor):
     """Gives back what nbgrader needs: each graded and solution cell of the release, once.
 
     A cell's nbgrader metadata come from the release; a cell that is gone is put back where it was; a copy
-    and a cell with an id that was never released become ordinary cells.  Tags are dropped: one of them,
+    and a cell with a grade id that was never released become ordinary cells.  Tags are dropped: one of them,
     `skip-execution`, earns full marks in nbgrader.
     """
 
@@ -46,25 +46,51 @@ class RestoreCells(NbGraderPreprocessor):
 def restore(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Bring the nbgrader cells of `notebook` into the state that `released` has them in, in place."""
     wanted = {_grade_id(cell): cell for cell in released.cells if _grade_id(cell)}
-    present, taken = set(), {cell.id for cell in released.cells}
+    found = {name: _of(name, cell, notebook.cells) for name, cell in wanted.items()}
+    taken = {cell.id for cell in released.cells}
     for cell in notebook.cells:
-        name = _grade_id(cell)
-        keep = name in wanted and name not in present
-        cell.metadata = copy.deepcopy(wanted[name].metadata) if keep else nbformat.NotebookNode()
-        if keep:
-            present.add(name)
-        elif cell.get("id") in taken:
+        name = next((n for n, c in found.items() if c is cell), None)
+        if name is None and cell.id in {c.id for n, c in wanted.items()}:
             cell.id = random_cell_id()
-    position = 0
+        cell.metadata = copy.deepcopy(wanted[name].metadata) if name else nbformat.NotebookNode()
+    own_text = [c for c in notebook.cells if c.cell_type != "code" and c.source.strip() and c.id not in taken]
     for name, cell in wanted.items():
-        if name in present:
-            position = next(i for i, c in enumerate(notebook.cells) if _grade_id(c) == name) + 1
-        else:
-            notebook.cells.insert(position, copy.deepcopy(cell))
-            position += 1
+        if found[name] is None:
+            found[name] = copy.deepcopy(cell)
+            notebook.cells.insert(_place(found[name], notebook.cells, released.cells), found[name])
+        if _is_written(cell) and found[name].source == cell.source and own_text:
+            # An unchanged answer is given 0 by nbgrader and never shown to a person.
+            found[name].source += (f"\n\n*Note for the grader: nothing was written here, but the notebook has "
+                                   f"{len(own_text)} text cell(s) of the student's own.*")
     return notebook
+
+
+def _of(name, released, cells):
+    """The student's cell that is the released one: by grade id, and a changed one before a copy; else by id."""
+    same = [c for c in cells if _grade_id(c) == name]
+    if same:
+        return next((c for c in same if c.source != released.source), same[0])
+    same = [c for c in cells if c.get("id") == released.id and c.cell_type == released.cell_type]
+    return same[0] if same else None
+
+
+def _place(cell, cells, released):
+    """Where to put a cell back: a check before the released cell that came next, others after the one before.
+
+    So a function that was written anew in a cell of the student's own stands between the two.
+    """
+    ids, at = [c.id for c in released], {c.id: i for i, c in enumerate(cells)}
+    here = ids.index(cell.id)
+    if cell.metadata.nbgrader.solution:
+        return next((at[i] + 1 for i in reversed(ids[:here]) if i in at), 0)
+    return next((at[i] for i in ids[here + 1:] if i in at), len(cells))
+
+
+def _is_written(cell):
+    return cell.metadata.nbgrader.grade and cell.metadata.nbgrader.solution
 
 
 def _grade_id(cell):
     about = cell.metadata.get("nbgrader")
-    return about.get("grade_id", "") if isinstance(about, dict) else ""
+    name = about.get("grade_id") if isinstance(about, dict) else None
+    return name if isinstance(name, str) else ""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.compare import Difference, compare
+from cnnlab.compare import Difference, compare, describe
 from cnnlab.probes import Probe, strided
 
 CALL_LIMIT = 5.0  # seconds for one call; a right answer to a probe takes milliseconds
@@ -83,9 +83,17 @@ def run(function, probe: Probe, hidden: bool = False, limit: float = CALL_LIMIT)
     if error is not None:
         difference = Difference("call", _explain(error, function))
     else:
-        difference = _mutated(function, probe, args, kwargs) or compare(probe.expected, value)
+        difference = _mutated(function, probe, args, kwargs) or _compare(probe.expected, value)
     unfinished = _is_stub(error) and _innermost(error) == _name(function)
     return Outcome(probe, value, error, printed.getvalue(), difference, hidden, unfinished)
+
+
+def _compare(expected, value):
+    try:
+        return compare(expected, value)
+    except Exception:  # noqa: BLE001  an object of the student's own may answer any question with an error
+        return Difference("kind", f"It returned a value of type {type(value).__name__}, which cannot be "
+                                  f"compared with {describe(expected)}.")
 
 
 class _Kept(io.StringIO):

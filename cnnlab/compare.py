@@ -72,7 +72,7 @@ def describe(value) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, bool | np.bool_):
         return f"the bool {bool(value)}"
-    if isinstance(value, NUMBER):
+    if isinstance(value, NUMBER) and not isinstance(value, np.timedelta64):
         return f"the number {number(value)}"
     if isinstance(value, str):
         return f"the string {value[:40]!r}"
@@ -129,7 +129,7 @@ def _compare_plain(expected, got, path):
 def _compare_number(expected, got, path):
     if isinstance(got, np.ndarray) and got.ndim == 0:
         got = got[()]
-    if isinstance(got, bool | np.bool_) or not isinstance(got, NUMBER):
+    if isinstance(got, bool | np.bool_ | np.timedelta64) or not isinstance(got, NUMBER):
         return Difference("kind", f"It returned {describe(got)}, expected a number.", path=path)
     whole = isinstance(got, int | np.integer)
     if not whole and not np.isfinite(got):

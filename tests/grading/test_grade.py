@@ -200,6 +200,57 @@ def test_whatever_is_missing_is_put_back_and_scores_nothing(course, submission, 
     assert score(course) == 0
 
 
+def test_a_notebook_whose_metadata_are_gone_is_known_by_its_cell_ids(course, submission, hand_in):
+    notebook = submission()
+    for c in notebook.cells:
+        c.metadata = {}
+    hand_in("ann", notebook)
+    grade(course)
+    assert score(course) == 1
+
+
+def test_a_function_written_anew_where_its_cells_were_deleted_is_graded(course, submission, hand_in):
+    notebook = submission()
+    at = notebook.cells.index(cell(notebook, "brighten"))
+    notebook.cells[at:at + 2] = [nbformat.v4.new_code_cell(RIGHT)]
+    hand_in("ann", notebook)
+    grade(course)
+    assert score(course) == 1
+
+
+ANSWER = "It changes the array of the caller, so the original is brighter as well."
+
+
+def duplicate_answer(notebook, written):
+    twin = nbformat.from_dict({**written, "id": "twin", "source": written.source + ANSWER})
+    notebook.cells.insert(notebook.cells.index(written) + 1, twin)
+
+
+def answer_below(notebook, written):
+    notebook.cells.insert(notebook.cells.index(written) + 1, nbformat.v4.new_markdown_cell(ANSWER))
+
+
+def answer_instead(notebook, written):
+    notebook.cells[notebook.cells.index(written)] = nbformat.v4.new_markdown_cell(ANSWER)
+
+
+@pytest.mark.parametrize("put", [duplicate_answer, answer_below, answer_instead])
+def test_an_answer_in_the_wrong_cell_is_still_seen_by_a_person(course, submission, hand_in, put):
+    notebook = submission()
+    put(notebook, cell(notebook, "written_changed_input"))
+    hand_in("ann", notebook)
+    grade(course)
+    (row,) = course.rows()
+    assert (row.score, row.by_hand) == (1, 1)
+    assert ANSWER in (course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb").read_text()
+
+
+def test_no_answer_at_all_needs_no_person(course, submission, hand_in):
+    hand_in("ann", submission())
+    grade(course)
+    assert course.rows()[0].by_hand == 0
+
+
 def test_a_tag_that_earns_full_marks_in_nbgrader_earns_none(course, submission, hand_in):
     notebook = submission("def brighten(image, amount):\n    return image")
     cell(notebook, "check_brighten").metadata.tags = ["skip-execution"]

@@ -157,6 +157,21 @@ def test_odd_answers_are_explained_too(answer, says):
     assert says in text(answer)
 
 
+class Hostile:
+    def __eq__(self, other):
+        raise OSError
+
+    __array__ = __float__ = __len__ = __getitem__ = __hash__ = __eq__
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(3, "s"), np.array([1, 2], "m8[s]"), Hostile(), [Hostile()],
+                                   np.array(Hostile, dtype=object)])
+@pytest.mark.parametrize("expected", [7, 7.5, True, "a", X, (1, 2)])
+def test_values_of_no_use_are_the_wrong_kind_and_no_crash(value, expected):
+    probes = (Probe((X,), {}, expected),)
+    assert "0 of 3 points" in text(lambda x: value, probes=probes, mistakes={})
+
+
 @pytest.mark.parametrize("huge", [10**30, -(10**400), 10**5000, float("inf"), float("nan"), 1e308],
                          ids=["1e30", "-1e400", "1e5000", "inf", "nan", "1e308"])
 def test_huge_numbers_are_just_wrong(huge):
