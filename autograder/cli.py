@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"autograder {arguments.command}: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nStopped. What was graded is kept; the same command, without --force, goes on from there.", file=sys.stderr)
+        print("\nStopped. What was graded is kept; the same command, without --force, goes on from there.",
+              file=sys.stderr)
         return 130
 
 

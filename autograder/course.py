@@ -164,8 +164,9 @@ class Course:
             known = {a.name for a in book.assignments}
         if missing := sorted({n for _, n in pairs} - known):
             self.release(missing)
-        todo = [p for p in pairs if force or not self._is_graded(*p)]
-        yield from (Graded(*p, "unchanged") for p in pairs if p not in todo)
+        unchanged = set() if force else {p for p in pairs if self._is_graded(*p)}
+        todo = [p for p in pairs if p not in unchanged]
+        yield from (Graded(*p, "unchanged") for p in pairs if p in unchanged)
         if workers == 1 or len(todo) <= 1:
             yield from (self.grade_one(*p) for p in todo)
             return

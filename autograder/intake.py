@@ -47,13 +47,16 @@ def restore(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) ->
     """Bring the nbgrader cells of `notebook` into the state that `released` has them in, in place."""
     wanted = {_grade_id(cell): cell for cell in released.cells if _grade_id(cell)}
     found = {name: _of(name, cell, notebook.cells) for name, cell in wanted.items()}
-    taken = {cell.id for cell in released.cells}
+    graded_ids = {cell.id for cell in wanted.values()}
     for cell in notebook.cells:
         name = next((n for n, c in found.items() if c is cell), None)
-        if name is None and cell.id in {c.id for n, c in wanted.items()}:
+        if name is None and cell.id in graded_ids:
             cell.id = random_cell_id()
         cell.metadata = copy.deepcopy(wanted[name].metadata) if name else nbformat.NotebookNode()
-    own_text = [c for c in notebook.cells if c.cell_type != "code" and c.source.strip() and c.id not in taken]
+    # By id and by text: a notebook saved in an older format has new ids.
+    known = {c.id for c in released.cells} | {c.source for c in released.cells}
+    own_text = [c for c in notebook.cells if c.cell_type != "code" and c.source.strip()
+                and not known & {c.id, c.source} and c is not found.get(_grade_id(c))]
     for name, cell in wanted.items():
         if found[name] is None:
             found[name] = copy.deepcopy(cell)

@@ -19,9 +19,8 @@ from traitlets.config import Config, PyFileConfigLoader
 # nbgrader runs `alembic` by name when it makes a gradebook; it lies beside this Python.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
-# Seconds.  The slowest cell of the course takes about one; a check stops each call after 5 itself.
+# Seconds.  The slowest cell of the course takes about one; a check ends earlier by itself (cnnlab.calls).
 CELL_TIMEOUT = 10
-
 
 # How a run can end without a result, and what to say about it.
 ENDINGS = {

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import inspect
 import io
-import linecache
 import os
 import signal
 import threading
@@ -207,7 +206,4 @@ def _own_frames(error):
 
 def _at_line(error):
     frames = _own_frames(error)
-    if not frames:
-        return ""
-    line = frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
-    return f"\nThe line: {line}" if line else ""
+    return f"\nThe line: {frames[-1].line}" if frames and frames[-1].line else ""

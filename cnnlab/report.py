@@ -104,14 +104,20 @@ def _sentences(verdict):
 def _call(verdict):
     """The call as code, and what the arrays in it are."""
     probe = verdict.shown.probe
-    named = dict(zip(verdict.exercise.parameters, probe.args)) | probe.kwargs
     args = [name if isinstance(a, np.ndarray) else repr(a)
             for name, a in zip(verdict.exercise.parameters, probe.args)]
     args += [f"{name}={name if isinstance(v, np.ndarray) else repr(v)}" for name, v in probe.kwargs.items()]
     arrays = [f"{name} of shape {v.shape}" + (f" and dtype {v.dtype}" if v.dtype != float else "")
               + ("" if v.flags.c_contiguous else " (a strided view)")
-              for name, v in named.items() if isinstance(v, np.ndarray)]
+              for name, v in _arrays(verdict).items()]
     return f"`{verdict.exercise.function}({', '.join(args)})`" + (f" with {', '.join(arrays)}" if arrays else "")
+
+
+def _arrays(verdict):
+    """The arrays among the arguments of the call, by the name of the parameter."""
+    probe = verdict.shown.probe
+    named = dict(zip(verdict.exercise.parameters, probe.args)) | probe.kwargs
+    return {name: v for name, v in named.items() if isinstance(v, np.ndarray)}
 
 
 def _tables(verdict):
@@ -124,8 +130,7 @@ def _tables(verdict):
         expected, got = expected[int(index)], got[int(index)]
     if not isinstance(expected, np.ndarray) or expected.ndim == 0:
         return []
-    named = dict(zip(verdict.exercise.parameters, shown.probe.args)) | shown.probe.kwargs
-    tables = [table for name, v in named.items() if isinstance(v, np.ndarray) for table in _planes(name, v)]
+    tables = [table for name, v in _arrays(verdict).items() for table in _planes(name, v)]
     got, wrong = np.array(got), difference.wrong
     first = np.argwhere(wrong)[0] if wrong is not None else np.zeros(max(expected.ndim, got.ndim), int)
     for title, array in [("Expected", expected), ("Returned", got)]:

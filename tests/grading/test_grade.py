@@ -15,6 +15,7 @@ from autograder import execute
 from autograder.cli import main
 from autograder.course import Course, CourseError
 from autograder.exercise import draw_hidden, load_all
+from autograder.sources import KERNELSPEC
 from tests.grading.conftest import RIGHT, SLUG, cell
 
 MAX = 3.0  # one point for the exercise, two for the written question
@@ -243,6 +244,37 @@ def test_an_answer_in_the_wrong_cell_is_still_seen_by_a_person(course, submissio
     (row,) = course.rows()
     assert (row.score, row.by_hand) == (1, 1)
     assert ANSWER in (course.root / "autograded" / "ann" / SLUG / f"{SLUG}.ipynb").read_text()
+
+
+def test_a_notebook_saved_in_an_older_format_has_no_text_of_its_own(course, submission, hand_in):
+    notebook = submission()
+    notebook.nbformat_minor = 4
+    for c in notebook.cells:
+        del c["id"]
+    hand_in("ann", notebook)
+    grade(course)
+    (row,) = course.rows()
+    assert (row.score, row.by_hand) == (1, 0)
+
+
+@pytest.mark.parametrize(("code", "points"), [("x = 2", 1), ("x = 3", 0)])
+def test_an_instructors_own_notebook_is_graded_as_nbgrader_does(course, code, points):
+    about = {"schema_version": 3, "task": False, "cell_type": "code"}
+    own = nbformat.v4.new_notebook(metadata={"kernelspec": KERNELSPEC}, cells=[
+        nbformat.v4.new_code_cell("### BEGIN SOLUTION\nx = 2\n### END SOLUTION", metadata={"nbgrader": about | {
+            "grade": False, "solution": True, "locked": False, "grade_id": "x"}}),
+        nbformat.v4.new_code_cell("assert x == 2", metadata={"nbgrader": about | {
+            "grade": True, "solution": False, "locked": True, "grade_id": "test_x", "points": 1}})])
+    (course.root / "source" / "own").mkdir()
+    nbformat.write(own, course.root / "source" / "own" / "own.ipynb")
+    (released,) = course.release(["own"])
+    notebook = nbformat.read(released, as_version=4)
+    cell(notebook, "x").source = code
+    place = course.root / "submitted" / "ann" / "own"
+    place.mkdir(parents=True)
+    nbformat.write(notebook, place / "own.ipynb")
+    assert [g.state for g in course.grade([("ann", "own")])] == ["graded"]
+    assert [(r.notebook, r.score) for r in course.rows()] == [("own", points)]
 
 
 def test_no_answer_at_all_needs_no_person(course, submission, hand_in):
