@@ -16,6 +16,9 @@ from cnnlab.probes import Probe, Raises, Shipped, decode, encode
 
 HIDDEN_PROBES = 6  # drawn afresh for each grading run
 
+# What the NumPy exercises do without: it would do the work for them.
+FORBIDDEN = ("torch", "scipy.signal", "scipy.ndimage")
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -43,6 +46,7 @@ class Exercise:
     mistakes: known wrong answers.
     alternatives: at least two correct answers, each written differently.
     hints: a question; a picture or tiny worked case; pseudocode with shapes; the reason.
+    forbidden: modules that an answer may not use.
     """
 
     id: str
@@ -53,6 +57,7 @@ class Exercise:
     mistakes: list[Mistake]
     alternatives: list[Callable]
     hints: list[str]
+    forbidden: tuple[str, ...] = FORBIDDEN
 
 
 def call(*args, part: str = "", **kwargs) -> Probe:
@@ -92,7 +97,8 @@ def _evaluate(exercise, function, probes):
                             {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part))
     return Shipped(exercise.id, exercise.points, function,
                    tuple(inspect.signature(exercise.oracle).parameters), tuple(filled),
-                   {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints))
+                   {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints),
+                   exercise.forbidden)
 
 
 def _as_shipped(probe):

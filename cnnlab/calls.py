@@ -1,4 +1,9 @@
-"""Call a student's function on a probe and keep what came of it, whatever that is."""
+"""Call a student's function on a probe and keep what came of it, whatever that is.
+
+Two halves.  `call` runs where the student's code is and answers with a Reply, which is only data.
+`run_all` makes the calls and compares; in a notebook it does so in the same process, in the grader
+in another, which the student's code cannot reach.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,14 @@ import inspect
 import io
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -22,84 +29,175 @@ from cnnlab.probes import Probe, strided
 
 CALL_LIMIT = 5.0  # seconds for one call; a right answer to a probe takes milliseconds
 CHECK_LIMIT = 8.0  # seconds for all calls of a check, below the time a grader gives to a cell
+PRINTED = 20_000  # characters kept of what a call prints
 
 
 class Stopped(Exception):  # noqa: N818
     """Raised in a student's function when its time is up."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one call gave: a value or an exception, what was printed, and the first difference.
+class Forbidden(Exception):  # noqa: N818
+    """Raised in a student's function when it uses a module that the exercise does without."""
 
-    unfinished: the function is still the stub.
+    def __init__(self, module: str):
+        super().__init__(f"`{module}` may not be used in this exercise. Write it with NumPy.")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a call failed.
+
+    name: the type of the exception.  says: what happened, for the student.
+    kind: "stub" if the function is not written yet, "stopped" if its time was up, "ended" if it ended
+    Python itself, else "".
     """
 
+    name: str
+    says: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one call: a value or a failure, what was printed, which input was changed ("" if none)."""
+
+    value: object = None
+    failure: Failure | None = None
+    printed: str = ""
+    changed: str = ""
+
+
+class Callee(Protocol):
+    """The student's function, here or in another process."""
+
+    def complaint(self, exercise: str, function: str, parameters: tuple[str, ...],
+                  probes: tuple[Probe, ...]) -> str:
+        """Why it cannot be called as the exercise does, in a sentence; "" if it can."""
+
+    def call(self, probe: Probe, limit: float, forbidden: tuple[str, ...] = ()) -> Reply:
+        """Call it as `probe` says, for at most `limit` seconds.  Raises nothing that the function raises.
+
+        forbidden: modules that the function may not use.
+        """
+
+    def uses(self) -> tuple[str, ...]:
+        """The global and enclosing names its code mentions."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A function in this process, as a Callee."""
+
+    function: object
+
+    def complaint(self, exercise: str, function: str, parameters: tuple[str, ...],
+                  probes: tuple[Probe, ...]) -> str:
+        if not callable(self.function):
+            return (f"`check` needs the function itself, as in `check(\"{exercise}\", {function})` without "
+                    f"brackets after it; it was given {describe(self.function)}.")
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):
+            return ""  # some built-ins have none; calling will tell
+        for probe in probes:
+            try:
+                signature.bind(*probe.args, **probe.kwargs)
+            except TypeError as e:
+                wanted = ", ".join([*parameters[:len(probe.args)], *(f"{k}={v!r}" for k, v in probe.kwargs.items())])
+                return (f"It is called as `{function}({wanted})`, but your function is "
+                        f"`{function}{signature}`: {e}.")
+        return ""
+
+    def call(self, probe: Probe, limit: float, forbidden: tuple[str, ...] = ()) -> Reply:
+        return call(self.function, probe.args, probe.kwargs, limit, forbidden)
+
+    def uses(self) -> tuple[str, ...]:
+        code = getattr(self.function, "__code__", None)
+        return (*code.co_names, *code.co_freevars) if code else ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call gave, and the first difference from what was expected."""
+
     probe: Probe
-    value: object
-    error: BaseException | None
-    printed: str
+    reply: Reply
     difference: Difference | None
     hidden: bool = False
-    unfinished: bool = False
 
     @property
     def passed(self) -> bool:
         return self.difference is None
 
+    @property
+    def unfinished(self) -> bool:
+        return self.reply.failure is not None and self.reply.failure.kind == "stub"
 
-def run_all(function, probes: tuple[Probe, ...], hidden: tuple[Probe, ...] = ()) -> tuple[Outcome, ...]:
+
+def run_all(callee: Callee, probes: tuple[Probe, ...], hidden: tuple[Probe, ...] = (),
+            forbidden: tuple[str, ...] = ()) -> tuple[Outcome, ...]:
     """The outcome of each probe, hidden ones last and only if anything passed before.
 
-    Stops when CHECK_LIMIT seconds are over, and leaves out the rest of a part in which a call hung.
+    Stops when CHECK_LIMIT seconds are over or Python ended, and leaves out the rest of a part in which a
+    call hung.
     """
     outcomes, hung, deadline = (), set(), time.monotonic() + CHECK_LIMIT
     for is_hidden, probe in [*((False, p) for p in probes), *((True, p) for p in hidden)]:
         if probe.part in hung or (is_hidden and not any(o.passed for o in outcomes)):
             continue
-        outcomes += (run(function, probe, is_hidden, min(CALL_LIMIT, deadline - time.monotonic())),)
-        if isinstance(outcomes[-1].error, Stopped):
+        reply = callee.call(probe, min(CALL_LIMIT, deadline - time.monotonic()), forbidden)
+        outcomes += (Outcome(probe, reply, _difference(probe, reply), is_hidden),)
+        kind = reply.failure.kind if reply.failure else ""
+        if kind == "ended":
+            break
+        if kind == "stopped":
             hung.add(probe.part)
     return outcomes
 
 
-def run(function, probe: Probe, hidden: bool = False, limit: float = CALL_LIMIT) -> Outcome:
-    """Call `function` as `probe` says, on copies, for at most `limit` seconds.
+def _difference(probe, reply):
+    if reply.failure:
+        return Difference("call", reply.failure.says)
+    if reply.changed:
+        return Difference("input", f"It changed its input: `{reply.changed}` is not what it was before the call. "
+                                   "Work on a copy or a new array.")
+    try:
+        return compare(probe.expected, reply.value)
+    except Exception:  # noqa: BLE001  an object of the student's own may answer any question with an error
+        return Difference("kind", f"It returned a value of type {type(reply.value).__name__}, which cannot be "
+                                  f"compared with {describe(probe.expected)}.")
+
+
+def call(function, args: tuple, kwargs: dict, limit: float = CALL_LIMIT, forbidden: tuple[str, ...] = ()) -> Reply:
+    """Call `function` on copies of the arguments, for at most `limit` seconds, without the modules in `forbidden`.
 
     Catches what it prints and raises, KeyboardInterrupt excepted.
     """
-    args, kwargs = _copies(probe)
+    own_args, own_kwargs = tuple(map(_fresh, args)), {k: _fresh(v) for k, v in kwargs.items()}
     printed = _Kept()
-    value = error = None
+    value = failure = None
     try:
         with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), np.errstate(),
-              warnings.catch_warnings(), _time_limit(limit)):
-            value = _snapshot(function(*args, **kwargs))
+              warnings.catch_warnings(), _without(forbidden), _time_limit(limit)):
+            value = _snapshot(function(*own_args, **own_kwargs))
     except KeyboardInterrupt:
         raise
     except BaseException as e:  # SystemExit too: a student's `exit()` is an answer like another
-        error = e
-    if error is not None:
-        difference = Difference("call", _explain(error, function))
-    else:
-        difference = _mutated(function, probe, args, kwargs) or _compare(probe.expected, value)
-    unfinished = _is_stub(error) and _innermost(error) == _name(function)
-    return Outcome(probe, value, error, printed.getvalue(), difference, hidden, unfinished)
-
-
-def _compare(expected, value):
-    try:
-        return compare(expected, value)
-    except Exception:  # noqa: BLE001  an object of the student's own may answer any question with an error
-        return Difference("kind", f"It returned a value of type {type(value).__name__}, which cannot be "
-                                  f"compared with {describe(expected)}.")
+        kind = "stub" if _is_stub(e) and _innermost(e) == _name(function) else "stopped" if isinstance(e, Stopped) else ""
+        failure = Failure(type(e).__name__, _explain(e, function), kind)
+    changed = "" if failure else _changed(function, args, kwargs, own_args, own_kwargs)
+    return Reply(value, failure, printed.getvalue(), changed)
 
 
 class _Kept(io.StringIO):
-    """A stream whose text is still there after a function closed it."""
+    """A stream whose text is still there after a function closed it, and that never grows large."""
 
     def close(self):
         pass
+
+    def write(self, text):
+        super().write(str(text)[:max(0, PRINTED - self.tell())])
+        return len(text)
 
 
 def _snapshot(value):
@@ -109,23 +207,21 @@ def _snapshot(value):
     return copy.deepcopy(value) if isinstance(value, list | tuple) else value
 
 
-def _copies(probe):
-    """Fresh arguments, so that a function that changes them cannot spoil the next call."""
-    def fresh(value):
-        if isinstance(value, np.ndarray):
-            return value.copy() if value.flags.c_contiguous else strided(value)
-        return copy.deepcopy(value)
-    return tuple(fresh(a) for a in probe.args), {k: fresh(v) for k, v in probe.kwargs.items()}
+def _fresh(value):
+    """A copy, so that a function that changes its arguments cannot spoil the next call."""
+    if isinstance(value, np.ndarray):
+        return value.copy() if value.flags.c_contiguous else strided(value)
+    return copy.deepcopy(value)
 
 
-def _mutated(function, probe, args, kwargs):
+def _changed(function, args, kwargs, own_args, own_kwargs):
+    """The name of the first array that is not what it was, or ""."""
     names = [*_parameters(function, len(args)), *kwargs]
-    before, after = [*probe.args, *probe.kwargs.values()], [*args, *kwargs.values()]
+    before, after = [*args, *kwargs.values()], [*own_args, *own_kwargs.values()]
     for name, old, new in zip(names, before, after):
         if isinstance(old, np.ndarray) and not np.array_equal(old, new, equal_nan=old.dtype.kind in "fc"):
-            return Difference("input", f"It changed its input: `{name}` is not what it was before the call. "
-                                       "Work on a copy or a new array.")
-    return None
+            return name
+    return ""
 
 
 def _parameters(function, count):
@@ -157,6 +253,29 @@ def _time_limit(seconds: float):
         signal.signal(signal.SIGALRM, previous)
 
 
+@contextlib.contextmanager
+def _without(modules: tuple[str, ...]):
+    """Raise Forbidden in the block when a function of one of `modules` is called.
+
+    A module that is imported and not used does no harm.
+    """
+    def watch(frame, event, arg):
+        name = frame.f_globals.get("__name__") if event == "call" else getattr(arg, "__module__", None)
+        if isinstance(name, str) and event in ("call", "c_call"):
+            for module in modules:
+                if name == module or name.startswith(module + "."):
+                    raise Forbidden(module)
+
+    # A module that was never imported cannot be used, and watching slows down.
+    loaded = any(module in sys.modules for module in modules)
+    previous = sys.getprofile()
+    sys.setprofile(watch if loaded else previous)
+    try:
+        yield
+    finally:
+        sys.setprofile(previous)
+
+
 def _explain(error, function) -> str:
     if _is_stub(error):
         if (inner := _innermost(error)) != _name(function):
@@ -167,6 +286,8 @@ def _explain(error, function) -> str:
                 f"{CHECK_LIMIT:g}. Most often a loop never ends.")
     elif isinstance(error, RecursionError):
         text = "It called itself until Python stopped it (RecursionError): the recursion has no end."
+    elif isinstance(error, Forbidden):
+        text = str(error)
     elif isinstance(error, SystemExit):
         text = "It called `exit()`, which would end the notebook. Use `return`."
     else:

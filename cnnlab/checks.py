@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from cnnlab import report
-from cnnlab.calls import Outcome, run_all
-from cnnlab.compare import Difference, describe, same
+from cnnlab.calls import Callee, Local, Outcome, Reply, run_all
+from cnnlab.compare import Difference, same
 from cnnlab.probes import Probe, Raises, Shipped, load
-
-# The grader sets this to a folder of freshly drawn probes, in the same format as the visible ones.
-HIDDEN = "CNNLAB_HIDDEN_PROBES"
 
 _failing: set[str] = set()  # functions whose last check failed
 _rungs: Counter[str] = Counter()  # how many hints of each exercise were shown
@@ -62,9 +56,7 @@ def check(exercise: str, answer) -> Score:
 
     Returns the points earned.  Raises ValueError if there is no such exercise.
     """
-    verdict = judge(load(exercise), answer, _hidden_probes(exercise))
-    blame = _blame_callee(verdict, answer)
-    verdict = replace(verdict, cause=verdict.cause or blame)
+    verdict = blame_callee(judge(load(exercise), Local(answer)), Local(answer), _failing)
     if not report.in_jupyter():
         print(report.text(verdict))
     return Score(verdict)
@@ -86,13 +78,13 @@ def hint(exercise: str) -> report.Markdown | None:
     return None
 
 
-def judge(exercise: Shipped, answer, hidden: tuple[Probe, ...] = ()) -> Verdict:
+def judge(exercise: Shipped, answer: Callee, hidden: tuple[Probe, ...] = ()) -> Verdict:
     """Call `answer` on every probe and find what to say.  Prints nothing."""
-    if complaint := _not_a_function(exercise, answer):
-        outcomes = (Outcome(exercise.probes[0], answer, None, "", complaint),)
+    if complaint := answer.complaint(exercise.id, exercise.function, exercise.parameters, exercise.probes):
+        outcomes = (Outcome(exercise.probes[0], Reply(), Difference("call", complaint)),)
         return Verdict(exercise, outcomes, 0.0, outcomes[0], "", "",
                        dict.fromkeys((p.part for p in exercise.probes), False))
-    outcomes = run_all(answer, exercise.probes, hidden)
+    outcomes = run_all(answer, exercise.probes, hidden, exercise.forbidden)
     passed = [o.probe for o in outcomes if o.passed]
     parts = dict.fromkeys((p.part for p in exercise.probes), True)
     for probe in (*exercise.probes, *hidden):
@@ -105,33 +97,13 @@ def judge(exercise: Shipped, answer, hidden: tuple[Probe, ...] = ()) -> Verdict:
                    exercise.mistakes.get(mistake, ""), parts)
 
 
-def _not_a_function(exercise, answer):
-    if not callable(answer):
-        return Difference("call", f"`check` needs the function itself, as in "
-                                  f"`check(\"{exercise.id}\", {exercise.function})` without brackets "
-                                  f"after it; it was given {describe(answer)}.")
-    try:
-        signature = inspect.signature(answer)
-    except (TypeError, ValueError):
-        return None  # some built-ins have none; calling will tell
-    for probe in exercise.probes:
-        try:
-            signature.bind(*probe.args, **probe.kwargs)
-        except TypeError as e:
-            wanted = ", ".join([*exercise.parameters[:len(probe.args)],
-                                *(f"{k}={v!r}" for k, v in probe.kwargs.items())])
-            return Difference("call", f"It is called as `{exercise.function}({wanted})`, but your "
-                                      f"function is `{exercise.function}{signature}`: {e}.")
-    return None
-
-
 def _mistake(exercise, outcomes):
     """The name of the one mistake whose outputs equal these answers on every probe, or ""."""
     failed = [o for o in outcomes if not o.passed]
     if not failed or any(o.difference.layer == "input" for o in failed):
         return ""
     fits = [name for name in exercise.mistakes if all(_fits(name, o) for o in outcomes)
-            and any(o.error is None for o in failed)]
+            and any(o.reply.failure is None for o in failed)]
     return fits[0] if len(fits) == 1 else ""
 
 
@@ -140,33 +112,27 @@ def _fits(name, outcome):
         return outcome.passed
     value = outcome.probe.mistakes[name]
     if isinstance(value, Raises):
-        return outcome.error is not None and type(outcome.error).__name__ == value.name
-    return outcome.error is None and same(value, outcome.value) and _same_dtype(value, outcome.value)
+        return outcome.reply.failure is not None and outcome.reply.failure.name == value.name
+    got = outcome.reply.value
+    return outcome.reply.failure is None and same(value, got) and _same_dtype(value, got)
 
 
 def _same_dtype(a, b):
     return not isinstance(a, np.ndarray) or getattr(b, "dtype", None) == a.dtype
 
 
-def _blame_callee(verdict, answer):
-    """A sentence if the failing `answer` calls a function whose own check failed, or "".
+def blame_callee(verdict: Verdict, answer: Callee, failing: set[str]) -> Verdict:
+    """The verdict with a cause, if the failing `answer` calls a function whose own check failed.
 
-    Remembers for later checks whether this one failed.
+    failing: the functions whose last check failed; brought up to date.
     """
-    _failing.discard(verdict.exercise.function)
+    failing.discard(verdict.exercise.function)
     if verdict.shown is None:
-        return ""
-    code = getattr(answer, "__code__", None)
-    culprits = [f"`{name}`" for name in (*code.co_names, *code.co_freevars) if name in _failing] if code else []
-    _failing.add(verdict.exercise.function)
-    if not culprits:
-        return ""
-    return (f"It calls {' and '.join(culprits)}, whose own check fails. "
-            "Make that one right first, then run this check again.")
+        return verdict
+    culprits = [f"`{name}`" for name in answer.uses() if name in failing]
+    failing.add(verdict.exercise.function)
+    if not culprits or verdict.cause:
+        return verdict
+    return replace(verdict, cause=f"It calls {' and '.join(culprits)}, whose own check fails. "
+                                  "Make that one right first, then run this check again.")
 
-
-def _hidden_probes(exercise: str) -> tuple[Probe, ...]:
-    folder = os.environ.get(HIDDEN)
-    if not folder or not (Path(folder) / f"{exercise}.json").is_file():
-        return ()
-    return load(exercise, Path(folder)).probes

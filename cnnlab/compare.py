@@ -39,6 +39,14 @@ class Difference:
     path: str = ""
 
 
+@dataclass(frozen=True)
+class Handle:
+    """Stands for an object that stayed in another process (cnnlab.wire).  description: a few words for it."""
+
+    number: int
+    description: str
+
+
 def compare(expected, got, path: str = "") -> Difference | None:
     """Return the first difference between `got` and `expected`, or None if there is none.
 
@@ -64,6 +72,8 @@ def same(expected, got) -> bool:
 
 def describe(value) -> str:
     """A few words for a value: its kind, and for arrays shape and dtype."""
+    if isinstance(value, Handle):
+        return value.description
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
             return f"a 0-dimensional array of {value.dtype}"

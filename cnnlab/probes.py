@@ -50,6 +50,7 @@ class Shipped:
 
     mistakes: the teacher's sentence for each mistake, by name.
     parameters: the names of the function's parameters, in order.
+    forbidden: modules that the function may not use.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Shipped:
     probes: tuple[Probe, ...]
     mistakes: dict[str, str]
     hints: tuple[str, ...]
+    forbidden: tuple[str, ...] = ()
 
 
 def load(exercise: str, folder: Path = FOLDER) -> Shipped:
@@ -77,13 +79,13 @@ def from_json(data: dict) -> Shipped:
               decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()}, p["part"])
         for p in data["probes"])
     return Shipped(data["id"], data["points"], data["function"], tuple(data["parameters"]), probes,
-                   data["mistakes"], tuple(data["hints"]))
+                   data["mistakes"], tuple(data["hints"]), tuple(data["forbidden"]))
 
 
 def to_json(exercise: Shipped) -> dict:
     return {
         "id": exercise.id, "points": exercise.points, "function": exercise.function,
-        "parameters": list(exercise.parameters),
+        "parameters": list(exercise.parameters), "forbidden": list(exercise.forbidden),
         "mistakes": exercise.mistakes, "hints": list(exercise.hints),
         "probes": [{"part": p.part, "args": [encode(a) for a in p.args],
                     "kwargs": {k: encode(v) for k, v in p.kwargs.items()},

@@ -44,8 +44,8 @@ def text(verdict) -> str:
         lines += ["", *_sentences(verdict)]
         if tables := _tables(verdict):
             lines += ["", *(f"{title}\n{_text_table(block, wrong)}" for title, block, wrong in tables)]
-        if shown.printed.strip() and not shown.hidden:
-            lines += ["", "Your function printed:", _cut(shown.printed)]
+        if shown.reply.printed.strip() and not shown.hidden:
+            lines += ["", "Your function printed:", _cut(shown.reply.printed)]
         lines += ["", f'Stuck? hint("{verdict.exercise.id}")']
     return "\n".join(lines)
 
@@ -67,8 +67,8 @@ def html(verdict) -> str:
                 f'<div style="margin-right:2em"><div style="margin:.2em 0">{_inline(title)}</div>'
                 f"{_html_table(block, wrong)}</div>" for title, block, wrong in tables)
             out.append(f'<div style="display:flex;flex-wrap:wrap">{cells}</div>')
-        if shown.printed.strip() and not shown.hidden:
-            out.append(f"<p>Your function printed:</p><pre>{_html.escape(_cut(shown.printed))}</pre>")
+        if shown.reply.printed.strip() and not shown.hidden:
+            out.append(f"<p>Your function printed:</p><pre>{_html.escape(_cut(shown.reply.printed))}</pre>")
         out.append(f'<p style="margin:.5em 0">Stuck? <code>hint("{verdict.exercise.id}")</code></p>')
     out.append("</div>")
     return "".join(out)
@@ -88,7 +88,7 @@ def _sentences(verdict):
     shown, difference = verdict.shown, verdict.shown.difference
     if shown.unfinished:
         return ["Replace `raise NotImplementedError()` with your code, run that cell, then this one again."]
-    if difference.layer == "call" and shown.error is None:
+    if difference.layer == "call" and shown.reply.failure is None:
         return [difference.message]
     if shown.hidden:
         lines = ["Every case you can see is right, but not one that only the grader has.",
@@ -125,7 +125,7 @@ def _tables(verdict):
     shown, difference = verdict.shown, verdict.shown.difference
     if shown.hidden or difference.layer not in ("shape", "values", "finite"):
         return []
-    expected, got = shown.probe.expected, shown.value
+    expected, got = shown.probe.expected, shown.reply.value
     for index in re.findall(r"\d+", difference.path):
         expected, got = expected[int(index)], got[int(index)]
     if not isinstance(expected, np.ndarray) or expected.ndim == 0:

@@ -9,6 +9,7 @@ from autograder.build import source_notebooks
 from autograder.check_exercises import check_all, functions, summary
 from autograder.exercise import draw_hidden, load_all, ship
 from autograder.sources import function_name
+from cnnlab.calls import Local
 from cnnlab.checks import judge
 from cnnlab.probes import from_json, to_json
 
@@ -50,7 +51,7 @@ def test_the_solution_passes_whatever_the_grader_draws(slug, exercise):
         drawn = draw_hidden(exercise, name, seed)
         if drawn:
             read = from_json(json.loads(json.dumps(to_json(drawn))))
-            verdict = judge(shipped, solutions(slug)[exercise.id], read.probes)
+            verdict = judge(shipped, Local(solutions(slug)[exercise.id]), read.probes)
             assert verdict.score == exercise.points, (seed, verdict.shown)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cnnlab import calls, check, checks, hint, report
+from cnnlab.calls import Local
 from cnnlab.checks import Score, judge
 from cnnlab.probes import Probe, Shipped, load
 
@@ -30,7 +31,7 @@ def exercise(**changes):
 
 
 def text(answer, **changes):
-    return report.text(judge(exercise(**changes), answer))
+    return report.text(judge(exercise(**changes), Local(answer)))
 
 
 def in_place(x):
@@ -91,7 +92,7 @@ def test_a_part_that_hangs_costs_only_itself_and_is_tried_once(monkeypatch):
             pass
         return 2 * x
 
-    verdict = judge(exercise(probes=probes), hangs_on_odd, tuple(map(replace, probes)))
+    verdict = judge(exercise(probes=probes), Local(hangs_on_odd), tuple(map(replace, probes)))
     assert verdict.parts == {"even": True, "odd": False} and verdict.score == 1.5
     assert len(tried) == 3
 
@@ -109,9 +110,9 @@ def test_a_check_as_a_whole_ends_in_time_and_says_so(monkeypatch):
 
 
 def test_a_check_ends_before_the_grader_stops_its_cell():
-    from autograder.nbg import CELL_TIMEOUT
+    from autograder.run import CELL_LIMIT
 
-    assert calls.CALL_LIMIT < calls.CHECK_LIMIT < CELL_TIMEOUT - 1
+    assert calls.CALL_LIMIT < calls.CHECK_LIMIT < CELL_LIMIT - 1
 
 
 def test_a_stub_that_is_called_is_named_not_the_caller():
@@ -194,8 +195,8 @@ def test_a_buffer_that_is_returned_again_is_judged_as_it_was_then():
         return buffer
 
     assert "at index [0, 0] it returned 3, expected 2" in text(double)
-    shown = judge(exercise(), double).shown
-    assert shown.value == (3 * X[:1]).tolist()
+    shown = judge(exercise(), Local(double)).shown
+    assert shown.reply.value == (3 * X[:1]).tolist()
 
 
 def test_a_right_answer_gets_all_points_and_one_line():
@@ -230,7 +231,7 @@ def test_what_the_function_prints_is_shown_and_costs_nothing(capsys):
 
 def test_parts_earn_their_share():
     probes = (Probe((X,), {}, 2 * X, part="positive"), Probe((-X,), {}, -2 * X, part="negative"))
-    verdict = judge(exercise(probes=probes), lambda x: np.where(x == X, 2 * x, x) if (x == X).all() else x)
+    verdict = judge(exercise(probes=probes), Local(lambda x: np.where(x == X, 2 * x, x) if (x == X).all() else x))
     assert verdict.score == 1.5
     assert "✓ positive\n  ✗ negative" in report.text(verdict)
 
@@ -242,7 +243,7 @@ numbers = hnp.arrays(st.sampled_from([float, int, np.float32, bool, complex]),
 @given(numbers, numbers)
 def test_whatever_comes_back_there_is_a_report(expected, got):
     probe = Probe((np.ones((1, 2, 3)),), {}, expected.real.astype(float))
-    verdict = judge(exercise(probes=(probe,), mistakes={}), lambda x: got)
+    verdict = judge(exercise(probes=(probe,), mistakes={}), Local(lambda x: got))
     assert report.text(verdict) and report.html(verdict)
 
 
@@ -254,7 +255,7 @@ def only_visible(x):
 
 
 def test_a_hidden_case_decides_but_its_expected_values_are_not_told():
-    verdict = judge(exercise(), only_visible, HIDDEN)
+    verdict = judge(exercise(), Local(only_visible), HIDDEN)
     assert verdict.score == 0
     for shown in (report.text(verdict), report.html(verdict)):
         assert "only the grader has" in shown and "of shape (2, 2)" in shown
@@ -262,13 +263,13 @@ def test_a_hidden_case_decides_but_its_expected_values_are_not_told():
 
 
 def test_the_score_keeps_no_way_to_the_hidden_values():
-    score = Score(judge(exercise(), only_visible, HIDDEN))
+    score = Score(judge(exercise(), Local(only_visible), HIDDEN))
     assert score == 0.0 and isinstance(score, float)
     assert all(isinstance(v, str) for v in vars(score).values())
 
 
 def test_the_notebook_gets_a_number_for_nbgrader_and_a_page_for_the_reader():
-    bundle = Score(judge(exercise(), lambda x: x**2))._repr_mimebundle_()
+    bundle = Score(judge(exercise(), Local(lambda x: x**2)))._repr_mimebundle_()
     assert float(bundle["text/plain"]) == 0.0
     assert "Likely cause" in bundle["text/html"] and "✗" in bundle["text/html"]
 
@@ -278,7 +279,7 @@ def test_nothing_a_student_prints_or_raises_becomes_html():
         print("<script>alert(1)</script>")
         raise ValueError("<img src=x onerror=alert(2)>")
 
-    page = report.html(judge(exercise(), attack))
+    page = report.html(judge(exercise(), Local(attack)))
     assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
 
 
