@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -14,8 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from autograder import class_report, export
 from autograder.collect import WHOSE
 from autograder.course import Course, CourseError, Graded, Row
+from autograder.export import FORMATS
+from autograder.regrade import Regrade
+from autograder.sandbox.room import SandboxError
 
 console = Console(highlight=False)
 
@@ -25,8 +30,9 @@ TERM = """A term, step by step:
   autograder release --course ~/cnn-2027         the student notebooks, in release/
   autograder collect ~/hand-ins.zip --course …   put what students handed in into submitted/
   autograder grade --course …                    run and score it
+  autograder report --course …                   one HTML page about the class
   autograder feedback --course …                 one HTML page per student and notebook
-  autograder export grades.csv --course …        student, notebook, score, max_score
+  autograder export grades.csv --course …        the scores, also for Canvas and Moodle
 
 Inside the course directory --course can be left out. Written answers are graded by hand in
 nbgrader's Formgrader: start `jupyter lab` in the course directory.
@@ -38,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
-    except (CourseError, ValueError, OSError, NbGraderException, BadZipFile, SQLAlchemyError) as e:
+    except (CourseError, SandboxError, ValueError, OSError, NbGraderException, BadZipFile, SQLAlchemyError) as e:
         print(f"autograder {arguments.command}: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -69,6 +75,14 @@ def _parser():
         sub.add_argument("notebooks", nargs="*", metavar="NOTEBOOK",
                          help="such as 02 or 02_convolution (default: all)")
 
+    def running(sub):
+        sub.add_argument("--workers", type=_at_least_one, metavar="N", help="how many at a time (default: one per core)")
+        sub.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, such as tcp://scheduler:8786")
+        sub.add_argument("--room", choices=["warm", "cold"], default="", help=(
+            "how kernels start: forked from a warm process (default), or each afresh, as a second opinion"))
+        sub.add_argument("--unsafe-no-sandbox", dest="room", action="store_const", const="none",
+                         help="run students' code with all your rights")
+
     release = command("release", _release, "make the student notebooks",
                       "Generate the student notebooks with nbgrader, in release/.")
     notebooks(release)
@@ -85,17 +99,31 @@ def _parser():
     notebooks(grade)
     grade.add_argument("--student", action="append", default=[], metavar="NAME",
                        help="only this student (may be repeated)")
-    grade.add_argument("--workers", type=_at_least_one, metavar="N", help="how many at a time (default: one per core)")
     grade.add_argument("--force", action="store_true", help="grade again what was graded before")
+    running(grade)
+
+    regrade = command("regrade", _regrade, "grade a notebook again after its exercises were corrected",
+                      "Run what was graded again, with the exercises as they are now and the same hidden cases as far "
+                      "as they are; show whose score changes and by how much; write it once you agree.")
+    regrade.add_argument("notebook", metavar="NOTEBOOK", help="such as 02 or 02_convolution")
+    regrade.add_argument("--yes", action="store_true", help="write it without asking")
+    running(regrade)
+
+    report = command("report", _report, "write a page about the class",
+                     "Write one HTML page, for you alone: scores, exercises, misconceptions, what was stopped or mended, "
+                     "submissions that are nearly the same.")
+    report.add_argument("file", type=Path, nargs="?", metavar="FILE",
+                        help="where to write (default: report.html in the course directory)")
 
     feedback = command("feedback", _feedback, "write HTML feedback",
                        "Write one HTML page per student and notebook, in feedback/.")
     notebooks(feedback)
 
-    export = command("export", _export, "write the scores as CSV",
-                     "Write the scores as CSV: student, notebook, score, max_score. A submission that could "
-                     "not be graded has an empty score.")
-    export.add_argument("file", type=Path, nargs="?", metavar="FILE",
+    exporting = command("export", _export, "write the scores as CSV",
+                     "Write the scores as CSV: student, notebook, score, max_score, or as Canvas or Moodle import "
+                     "them. A submission that could not be graded has an empty score.")
+    exporting.add_argument("--format", choices=list(FORMATS), default="csv", help="whose columns (default: csv)")
+    exporting.add_argument("file", type=Path, nargs="?", metavar="FILE",
                         help="where to write (default: grades.csv in the course directory)")
     return parser
 
@@ -141,28 +169,86 @@ def _grade(arguments):
     pairs = course.submissions(course.chosen(arguments.notebooks), arguments.student)
     if not pairs:
         raise CourseError("There is nothing to grade; put submissions in with `autograder collect`.")
-    done = grade_with_progress(course, pairs, arguments.force, arguments.workers)
+    done = with_progress("grading", len(pairs), course.grade(pairs, arguments.force, **_running(arguments)))
     console.print(class_table(course.rows()))
+    if warning := course.unsafe(course.rows()):
+        console.print(warning, style="bold red", soft_wrap=True)
     return report_failures(done)
 
 
-def grade_with_progress(course: Course, pairs: list[tuple[str, str]], force: bool = False,
-                        workers: int | None = None) -> list[Graded]:
-    """Grade `pairs` of (student, notebook) and show how far it is."""
+def _running(arguments):
+    """How to run submissions, from the options."""
+    return {"workers": arguments.workers, "room": arguments.room,
+            "pool": _cluster(arguments.dask) if arguments.dask else None}
+
+
+def _cluster(address):
+    try:
+        from distributed import Client
+    except ImportError as e:
+        raise CourseError("--dask needs the package distributed; install it with `pip install distributed`, here and "
+                          "on the cluster.") from e
+    client = Client(address, timeout=10)
+    return client.get_executor
+
+
+def with_progress(what: str, total: int, steps: Iterable[Graded]) -> list[Graded]:
+    """Do all `steps` and show how far they are."""
     done = []
-    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.description}"))
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+               TimeRemainingColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(pairs))
-        for graded in course.grade(pairs, force, workers):
-            done.append(graded)
-            progress.update(task, advance=1, description=f"{graded.student} {graded.notebook}")
+        task = progress.add_task("", total=total, rate="")
+        for step in steps:
+            done.append(step)
+            speed = progress.tasks[0].speed
+            progress.update(task, advance=1, description=f"{step.student} {step.notebook}",
+                            rate=f"{speed:.1f}/s" if speed else "")
     return done
 
 
+def _regrade(arguments):
+    course = Course.open(arguments.course)
+    (slug,) = course.chosen([arguments.notebook])
+    pairs = course.submissions([slug], [])
+    with Regrade(course, slug, **_running(arguments)) as regrade:
+        with_progress("running", len(pairs), regrade.run())
+        console.print(_moves_table(regrade.moves) if regrade.moves else "No score changes.")
+        if not regrade.moves and not regrade.points_changed:
+            return 0
+        if not arguments.yes and not _agreed(f"Write these scores for {len({m.student for m in regrade.moves})} students?"):
+            console.print("Nothing was written.")
+            return 0
+        return report_failures(with_progress("writing", len(pairs), regrade.write()))
+
+
+def _agreed(question):
+    try:
+        return console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _moves_table(moves):
+    table = Table("student", "exercise", "before", "after", "change")
+    for m in moves:
+        table.add_row(m.student, m.exercise, f"{m.before:g}", f"{m.after:g}", f"{m.after - m.before:+g}")
+    return table
+
+
+def _report(arguments):
+    course = Course.open(arguments.course)
+    path = (arguments.file or course.root / "report.html").resolve()
+    console.print(f"report in {class_report.write(course, path)}", soft_wrap=True)
+    return 0
+
+
 def report_failures(done: list[Graded]) -> int:
-    """Count what became of the submissions, and name every one that failed.  Returns the exit code."""
+    """Count what became of the submissions; name every one that was mended or failed.  Returns the exit code."""
     failed = [g for g in done if g.state == "failed"]
+    for g in done:
+        if g.repairs:
+            console.print(f"mended: {g.student} {g.notebook}: {'; '.join(g.repairs)}", markup=False, soft_wrap=True)
     for g in failed:
         console.print(f"failed: {g.student} {g.notebook}: {g.why}", markup=False, soft_wrap=True)
     counts = Counter(g.state for g in done)
@@ -204,7 +290,11 @@ def _feedback(arguments):
 def _export(arguments):
     course = Course.open(arguments.course)
     path = (arguments.file or course.root / "grades.csv").resolve()
-    console.print(f"{course.export(path)} rows in {path}")
+    rows = course.rows()
+    notes = export.write(rows, path, arguments.format)
+    console.print(f"{len(rows)} rows in {path}", soft_wrap=True)
+    for note in [*notes, *filter(None, [course.unsafe(rows)])]:
+        console.print(note, markup=False, soft_wrap=True)
     return 0
 
 

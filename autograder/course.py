@@ -1,20 +1,19 @@
 """A course instance: an ordinary nbgrader course directory, made, filled, graded and read here.
 
     source/ release/ submitted/ autograded/ feedback/   as in any nbgrader course
-    gradebook.db  nbgrader_config.py  grading.log  .graded/
+    gradebook.db  nbgrader_config.py  logs/  .graded/
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
+import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import chdir, suppress
 from dataclasses import dataclass
-from functools import cached_property
-from multiprocessing import get_context
+from functools import cache, cached_property
 from pathlib import Path
 
 import nbformat
@@ -26,8 +25,11 @@ from traitlets.config import Config
 from autograder import nbg
 from autograder.build import source_notebooks
 from autograder.collect import Collected, found_notebooks
+from autograder.execute import ExecuteInRoom, already_run
 from autograder.exercise import load_all
 from autograder.intake import unreadable
+from autograder.sandbox.room import obstacle
+from autograder.workers import Submission, run_all
 
 CONFIG = '''"""An nbgrader configuration, made by `autograder init`.  Add your own settings at the end."""
 from pathlib import Path
@@ -45,12 +47,16 @@ class CourseError(Exception):
 
 @dataclass(frozen=True)
 class Graded:
-    """What became of one submission: `state` is a word, such as "graded" or "failed"; `why` a sentence."""
+    """What became of one submission: `state` is a word, such as "graded" or "failed"; `why` a sentence.
+
+    repairs: what was mended before it could be graded.
+    """
 
     student: str
     notebook: str
     state: str
     why: str = ""
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,48 +160,75 @@ class Course:
             raise CourseError(f"No submission from {', '.join(sorted(unknown))}.")
         return [(s, n) for s, n in pairs if not students or s in students]
 
-    def grade(self, pairs: list[tuple[str, str]], force: bool = False,
-              workers: int | None = None) -> Iterator[Graded]:
-        """Grade each (student, notebook) with nbgrader; one that fails does not stop the next.
+    def grade(self, pairs: list[tuple[str, str]], force: bool = False, workers: int | None = None,
+              room: str = "", pool: Callable[[], Executor] | None = None) -> Iterator[Graded]:
+        """Grade each (student, notebook); one that fails does not stop the next.
 
-        workers: how many at a time, by default as many as there are cores.
+        They are run by workers, many at a time, and entered in the grade book by this process alone.
+        workers: how many, by default as many as there are cores.  room: as in ExecuteInRoom, whose setting it
+        replaces.  pool: makes an executor to run them, such as a cluster's.  Raises CourseError if no room can
+        be made.
         """
+        self.prepare_rooms(room)
         with self.gradebook() as book:
             known = {a.name for a in book.assignments}
         if missing := sorted({n for _, n in pairs} - known):
             self.release(missing)
-        unchanged = set() if force else {p for p in pairs if self._is_graded(*p)}
+        unchanged = set() if force else {p for p in pairs if self.is_graded(*p)}
         todo = [p for p in pairs if p not in unchanged]
         yield from (Graded(*p, "unchanged") for p in pairs if p in unchanged)
-        if workers == 1 or len(todo) <= 1:
-            yield from (self.grade_one(*p) for p in todo)
-            return
-        # Spawned, not forked: the progress display runs a thread.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = {pool.submit(self.grade_one, *p): p for p in todo}
-            try:
-                for job in as_completed(jobs):
-                    yield job.result() if not job.exception() else Graded(
-                        *jobs[job], "failed", f"the worker process ended: {job.exception()}")
-            finally:
-                pool.shutdown(cancel_futures=True)
+        workers = 1 if len(todo) < 2 else workers or os.cpu_count()
+        for pair, ran in run_all(((p, self.job(*p)) for p in todo), workers, pool):
+            yield self.record(*pair, ran)
 
-    def grade_one(self, student: str, slug: str) -> Graded:
-        """Grade one submission with nbgrader's autograde."""
-        self._mark(student, slug).unlink(missing_ok=True)
+    def prepare_rooms(self, room: str = "") -> None:
+        """Make `room` the setting of this course, if given.  Raises CourseError if no such room can be made."""
+        if room:
+            self.settings.ExecuteInRoom.room = room
+        if ExecuteInRoom(config=self.settings).room != "none" and (why := obstacle()):
+            raise CourseError(why)
+
+    def job(self, student: str, slug: str, seed: int | None = None) -> Submission | str:
+        """A submission ready to be run, with fresh hidden probes or those of `seed`; or why it cannot be."""
+        path = self._submitted(student, slug)
+        if why := unreadable(path):
+            return why
+        with chdir(self.root):
+            job = ExecuteInRoom(config=self.settings).job(self.released(slug), slug, slug, seed)
+        return Submission(path.read_bytes(), job)
+
+    def released(self, slug: str) -> nbformat.NotebookNode:
+        """The student version of a notebook, as released."""
+        path = self.root / "release" / slug / f"{slug}.ipynb"
+        return _read_notebook(path, path.stat().st_mtime_ns)
+
+    def autograded(self, student: str, slug: str) -> nbformat.NotebookNode:
+        """A graded submission, with its outputs."""
+        return nbformat.read(self.root / "autograded" / student / slug / f"{slug}.ipynb", as_version=4)
+
+    def record(self, student: str, slug: str, ran: nbformat.NotebookNode | str) -> Graded:
+        """Enter in the grade book what running a submission gave: a notebook, or why there is none."""
+        mark, why = self._mark(student, slug), ran if isinstance(ran, str) else ""
+        mark.unlink(missing_ok=True)
         try:
-            if why := unreadable(self._submitted(student, slug)):
-                return Graded(student, slug, "failed", why)
-            nbg.convert(Autograde, self.settings, slug, student)
-            return Graded(student, slug, "graded")
+            if not why:
+                with already_run(student, slug, ran):
+                    nbg.convert(Autograde, self.settings, slug, student)
+                if not self.is_graded(student, slug):  # nbgrader swallows what goes wrong in its last step
+                    why = f"{mark} could not be written."
         except Exception as e:  # noqa: BLE001  whatever a submission holds, the class goes on
             why = str(e) if isinstance(e, NbGraderException) else f"{type(e).__name__}: {e}"
+        with suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            _note(mark.with_suffix(".why"), why)
+        if why:
             return Graded(student, slug, "failed", why)
+        return Graded(student, slug, "graded", "", tuple(ran.metadata.cnnlab.get("repairs", [])))
 
     def feedback(self, names: list[str]) -> Iterator[Graded]:
         """Write nbgrader's HTML feedback for everything graded; say for each whether it went well."""
         for student, slug in self.submissions(names, []):
-            if self._is_graded(student, slug):
+            if self.is_graded(student, slug):
                 try:
                     nbg.convert(GenerateFeedback, self.settings, slug, student)
                     yield Graded(student, slug, "written")
@@ -216,26 +249,20 @@ class Course:
                 except MissingEntry:
                     rows.append(Row(student, slug, None, self._max_score(book, slug)))
                     continue
-                if not self._is_graded(student, slug):
+                if not self.is_graded(student, slug):
                     rows.append(Row(student, slug, None, n.max_score))
                     continue
                 score = max(0.0, n.score - (n.late_submission_penalty or 0))
                 rows.append(Row(student, slug, score, n.max_score, sum(g.needs_manual_grade for g in n.grades)))
         return rows
 
-    def export(self, path: Path) -> int:
-        """Write the grade book as CSV: student, notebook, score, max_score.  Returns the number of rows."""
-        rows = self.rows()
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["student", "notebook", "score", "max_score"])
-        for r in rows:
-            writer.writerow([r.student, r.notebook, "" if r.score is None else f"{r.score:g}",
-                             f"{r.max_score:g}"])
-        _write(path, text.getvalue().encode())
-        return len(rows)
+    def unsafe(self, rows: list[Row]) -> str:
+        """A warning if submissions in `rows` were graded without a sandbox, or ""."""
+        count = sum((self.root / ".graded" / r.student / f"{r.notebook}.unsafe").exists() for r in rows)
+        return (f"Warning: {count} of {len(rows)} submissions were graded with --unsafe-no-sandbox: their code ran with "
+                "your rights." if count else "")
 
-    def _is_graded(self, student, slug):
+    def is_graded(self, student: str, slug: str) -> bool:
         """Was exactly this submission graded, to the end?
 
         nbgrader writes autograded/ before it runs and records anything, so that alone proves nothing.
@@ -258,6 +285,12 @@ class Course:
             return 0.0
 
 
+@cache
+def _read_notebook(path, changed):
+    """A notebook of the course, read once for each time it is changed."""
+    return nbformat.read(path, as_version=4)
+
+
 def mark_graded(assignment: str, student: str, notebooks: list[str]) -> None:
     """Remember that submissions were graded to the end.
 
@@ -269,7 +302,17 @@ def mark_graded(assignment: str, student: str, notebooks: list[str]) -> None:
         slug, name = notebook.parent.name, notebook.parent.parent.name
         mark = course._mark(name, slug)
         mark.parent.mkdir(parents=True, exist_ok=True)
+        about = course.autograded(name, slug).metadata.get("cnnlab", {})
+        _note(mark.with_suffix(".unsafe"), "no sandbox" if about.get("room") == "none" else "")
         _write(mark, _fingerprint(notebook).encode())
+
+
+def _note(path, text):
+    """Keep `text` in a file; none if there is nothing to say."""
+    if text:
+        _write(path, text.encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _fingerprint(path):

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import nbformat
 from rich.console import Console
 
-from autograder import sources
 from autograder.build import source_notebooks
-from autograder.cli import class_table, grade_with_progress, report_failures
+from autograder import class_report, export, sources
+from autograder.cli import class_table, report_failures, with_progress
 from autograder.course import Course, remove
 from autograder.exercise import load_all
 
@@ -107,12 +107,14 @@ def main() -> int:
     shutil.rmtree(handed_in)
     console.print(f"A class of {len({c.student for c in collected})} hands in {len(collected)} notebooks.")
 
-    done = grade_with_progress(course, course.submissions(course.notebooks(), []))
+    pairs = course.submissions(course.notebooks(), [])
+    done = with_progress("grading", len(pairs), course.grade(pairs))
     console.print(class_table(course.rows()))
     report_failures(done)
-    course.export(ROOT / "grades.csv")
+    export.write(course.rows(), ROOT / "grades.csv")
+    class_report.write(course, ROOT / "report.html")
     pages = [course.feedback_page(f.student, f.notebook) for f in course.feedback(course.notebooks())]
-    console.print(f"\nscores    {ROOT / 'grades.csv'}\nfeedback  {len(pages)} pages, such as {pages[0]}\n"
+    console.print(f"\nscores    {ROOT / 'grades.csv'}\nreport    {ROOT / 'report.html'}\nfeedback  {len(pages)} pages, such as {pages[0]}\n"
                   "notebooks make lab      opens JupyterLab on the student notebooks, in work/", soft_wrap=True)
     return 1 if any(g.state == "failed" for g in done) else 0
 

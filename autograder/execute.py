@@ -1,4 +1,4 @@
-"""nbgrader's Execute, with hidden probes in force while it runs a submission.
+"""nbgrader's Execute, replaced: what `autograder.run` made of a submission becomes its outputs.
 
 nbgrader takes it by configuration (`Autograde.autograde_preprocessors`), so `autograder grade`,
 `nbgrader autograde` and Formgrader's button all use it.
@@ -6,93 +6,88 @@ nbgrader takes it by configuration (`Autograde.autograde_preprocessors`), so `au
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 import secrets
-import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
-from nbgrader.preprocessors import Execute
-from nbgrader.utils import is_grade, setenv
+from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import is_grade
+from traitlets import Enum, Float, Integer
 
-from autograder import sources
-from autograder.exercise import draw_hidden, load_all
-from cnnlab.checks import HIDDEN
-from cnnlab.probes import to_json
+from autograder.inside.lock_down import MB, Limits
+from autograder.run import CELL_LIMIT, Job, run
 
-LOG = "grading.log"
+LOGS = "logs"
+
+_ran: dict[tuple[str, str], NotebookNode] = {}  # what was run elsewhere, by student and notebook
 
 
-class ExecuteWithHiddenProbes(Execute):
-    """Draws probes from a fresh seed for each submission, and writes the seed to grading.log.
+class ExecuteInRoom(NbGraderPreprocessor):
+    """Runs a submission in a room, or takes over what was run for it already, and writes its log."""
 
-    They lie in a private temporary folder that `check` is pointed to and that is gone afterwards.
-    The outputs of graded cells are then settled, so that nbgrader reads the right score from them.
-    """
+    room = Enum(["warm", "cold", "none"], "warm", help=(
+        "warm: kernels are forked from a process that has imported what notebooks import; cold: each is started "
+        "afresh; none: no sandbox, students' code has all your rights.")).tag(config=True)
+    timeout = Float(CELL_LIMIT, help="Seconds that a cell may take.").tag(config=True)
+    memory = Integer(Limits.memory // MB, help="Megabytes that a submission may use.").tag(config=True)
 
-    def create_kernel_manager(self):
-        return with_private_sockets(super().create_kernel_manager(), self.private_folder)
-
-    def preprocess(self, nb, resources, km=None):
+    def preprocess(self, nb, resources):
         about = resources["nbgrader"]
-        seed = secrets.randbits(32)
-        with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
-            self.private_folder = folder
-            write_hidden_probes(about["notebook"], seed, Path(folder))
-            with setenv(**{HIDDEN: folder}):
-                done = super().preprocess(nb, resources, km)
-        # Only our checks: an instructor's own test cell passes by printing nothing, as nbgrader has it.
-        checks = {f"check_{exercise.id}" for exercise in load_all().get(about["notebook"], [])}
-        for cell in done[0].cells:
-            if is_grade(cell) and cell.metadata.nbgrader.grade_id in checks:
-                settle_outputs(cell)
-        with open(LOG, "a", encoding="utf-8") as log:  # nbgrader works in the course's folder
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            print(now, about["student"], about["notebook"], f"seed={seed}", file=log)
-        return done
+        done = _ran.get((about["student"], about["notebook"]))
+        if done is None or [c.source for c in done.cells] != [c.source for c in nb.cells]:
+            start = time.monotonic()
+            done = run(self.job(nb, about["assignment"], about["notebook"]))
+            done.metadata.cnnlab.seconds = round(time.monotonic() - start, 2)
+        done.metadata.cnnlab.repairs = list(nb.metadata.get("cnnlab", {}).get("repairs", []))
+        for cell, outcome in zip(nb.cells, done.cells):
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = outcome.outputs, outcome.execution_count
+                if is_grade(cell):
+                    for output in cell.outputs:
+                        if output.output_type == "stream":  # nbgrader gives 0 for anything on stderr
+                            output.name = "stdout"
+        nb.metadata["cnnlab"] = done.metadata.cnnlab
+        _log(nb, about["student"], about["notebook"])
+        return nb, resources
+
+    def job(self, notebook: NotebookNode, assignment: str, slug: str, seed: int | None = None) -> Job:
+        """What to run, with fresh hidden probes unless there is a seed.  Works in the course's folder."""
+        return Job(notebook, slug, secrets.randbits(32) if seed is None else seed, self.room, self.timeout,
+                   replace(Limits(), memory=self.memory * MB), _given(Path("release") / assignment))
 
 
-def settle_outputs(cell: NotebookNode) -> None:
-    """Leave no doubt to nbgrader about the score of a graded cell that was run.
-
-    nbgrader gives 0 if anything was written to stderr, and all points if there is no number.
-    """
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            output.name = "stdout"
-    if not any(o.output_type == "error" for o in cell.outputs) and not _has_score(cell):
-        cell.outputs.insert(0, new_output("error", ename="NoScore", evalue="", traceback=[
-            "No points: the check did not answer with a score. Is `check` still the function imported from "
-            "cnnlab, or has another cell given this name to something else?"]))
-
-
-def _has_score(cell):
-    """Is the first result, which is the one nbgrader takes, a number from 0 to the points of the cell?"""
-    results = [o for o in cell.outputs if o.output_type == "execute_result"]
+@contextlib.contextmanager
+def already_run(student: str, slug: str, notebook: NotebookNode) -> Iterator[None]:
+    """In the block, nbgrader takes `notebook` for what running this submission gives."""
+    _ran[student, slug] = notebook
     try:
-        return 0 <= float(results[0].data["text/plain"]) <= cell.metadata.nbgrader.points
-    except (IndexError, KeyError, ValueError):
-        return False
+        yield
+    finally:
+        del _ran[student, slug]
 
 
-def with_private_sockets(manager: KernelManager, folder: str) -> KernelManager:
-    """Let the kernel of `manager` listen on sockets in `folder` instead of TCP ports.
-
-    Free ports, which Jupyter takes by default, are now and then taken twice when kernels start side by
-    side, and other users of the machine could reach them.
-    """
-    if os.name == "posix":
-        manager.transport, manager.ip = "ipc", os.path.join(folder, "kernel")
-    return manager
+def _given(folder):
+    """The files that come with an assignment, by name."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
+            if p.is_file() and p.suffix != ".ipynb" and not any(part.startswith(".") for part in p.parts)}
 
 
-def write_hidden_probes(slug: str, seed: int, folder: Path) -> None:
-    """Write hidden probes for the exercises of notebook `slug` to `folder`; the same seed, the same probes."""
-    for exercise in load_all().get(slug, []):  # none for a notebook that the instructor added
-        drawn = draw_hidden(exercise, sources.function_name(slug, exercise.id), seed)
-        if drawn:
-            (folder / f"{exercise.id}.json").write_text(json.dumps(to_json(drawn)), encoding="utf-8")
+def _log(notebook, student, slug):
+    """Add to the submission's log how it ran; nbgrader works in the course's folder."""
+    about = notebook.metadata.cnnlab
+    lines = [f"graded in {about.get('seconds', 0):g} s, room={about.room}, seed={about.seed}"]
+    lines += [f"mended: {repair}" for repair in about.repairs]
+    lines += [f"cell {i}: {o.evalue}" for i, c in enumerate(notebook.cells) for o in c.get("outputs", [])
+              if o.output_type == "error" and o.ename in ("Stopped", "Ended", "NotRun")]
+    lines += [f"{c.metadata.nbgrader.grade_id}: {o.metadata.cnnlab.ended}" for c in notebook.cells
+              for o in c.get("outputs", [])[:1] if o.get("metadata", {}).get("cnnlab", {}).get("ended")]
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    path = Path(LOGS) / student / f"{slug}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as log:
+        log.writelines(f"{now} {line}\n" for line in lines)

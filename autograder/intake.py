@@ -4,77 +4,265 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import re
+import stat
 from pathlib import Path
 
 import nbformat
-from nbformat.v4.nbbase import random_cell_id
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import is_grade, is_locked, is_solution
+
+from autograder import neutral
+
+MAX_BYTES = 50 * 2**20
+MAX_CELLS = 2_000
+MAX_SOURCE = 1_000_000  # characters in one cell, and in all text cells together
+MAX_PARTS = 5_000_000  # values in the JSON; each takes some hundred bytes of memory
+MAX_DEPTH = 50  # of lists in lists; nbformat copies notebooks by recursion
+NEW = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 
 
 def unreadable(path: Path) -> str:
     """Why the file at `path` cannot be graded as a notebook, in a sentence; "" if it can."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as e:
-        return f"it is not a notebook: not UTF-8 text ({e.reason} at byte {e.start})."
-    except (ValueError, RecursionError) as e:
-        return f"it is not a notebook: not JSON ({e})."
-    if not isinstance(data, dict) or not isinstance(data.get("cells", data.get("worksheets")), list):
-        return "it is not a notebook: JSON, but without a list of cells."
-    if data.get("nbformat") != 4:
-        return (f"it has notebook format {data.get('nbformat')}; open it in JupyterLab and save it, "
-                "which makes it format 4.")
+        content = _read(path)
+        parse(content)
+    except ValueError as e:
+        return str(e)
+    if content.startswith(b"\xef\xbb\xbf"):  # collect takes it off
+        return "it begins with a byte order mark, which nbgrader cannot read; collect it again."
     return ""
 
 
-class RestoreCells(NbGraderPreprocessor):
-    """Gives back what nbgrader needs: each graded and solution cell of the release, once.
+def parse(content: bytes) -> dict:
+    """The JSON of a notebook of format 4 that nbformat can read.
 
-    A cell's nbgrader metadata come from the release; a cell that is gone is put back where it was; a copy
-    and a cell with a grade id that was never released become ordinary cells.  Tags are dropped: one of them,
-    `skip-execution`, earns full marks in nbgrader.
+    Raises ValueError, with a sentence, for anything else and for what would take too much memory or time.
+    """
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MB; clear its outputs and hand it in again.")
+    if not content.strip():
+        raise ValueError("it is not a notebook: not JSON (the file is empty).")
+    if sum(map(content.count, (b"[", b"{", b","))) > MAX_PARTS:
+        raise ValueError("it is not a notebook that can be read: it has millions of parts.")
+    try:
+        data = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as e:
+        raise ValueError(f"it is not a notebook: not UTF-8 text ({e.reason} at byte {e.start}).") from e
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"it is not a notebook: not JSON ({e}).") from e
+    if fault := _fault(data):
+        raise ValueError(fault)
+    return data
+
+
+def prepare(content: bytes, released: NotebookNode) -> tuple[NotebookNode, list[str]]:
+    """The submission in `content` as a notebook that can be graded, and what was repaired, in sentences.
+
+    Raises ValueError, with a sentence, if it cannot be graded.
+    """
+    return repair(parse(content), released)
+
+
+def repair(notebook: dict, released: NotebookNode) -> tuple[NotebookNode, list[str]]:
+    """As `prepare`, for what `parse` gave.
+
+    Each graded and solution cell of the release is there once, with the release's metadata, type and, if it is locked,
+    source; a check stands below the functions before it.  All else is the student's own, without metadata, outputs
+    and whatever would be live in a browser.
+    """
+    released = copy.deepcopy(released)
+    list(_give_ids(released.cells, "released"))  # a notebook of format 4.4 has none
+    cells = [_clean(cell) for cell in notebook["cells"]]
+    found = _match(cells, released.cells)
+    said = [*_replace_kernel(notebook, released), *_drop_tags(cells, found, released.cells),
+            *_make_ordinary(cells, found), *_restore(cells, found, released.cells),
+            *_give_ids(cells, "own", found), *_put_back(cells, found, released.cells),
+            *_move_checks(cells, found, released.cells), *_neutralise(cells, released.cells),
+            *_point_to_own_text(cells, released.cells)]
+    return new_notebook(cells=cells, metadata=released.metadata, nbformat=4, nbformat_minor=5), said
+
+
+class RestoreCells(NbGraderPreprocessor):
+    """Repairs a submission as `repair` does, with the release from release/ASSIGNMENT/NOTEBOOK.ipynb.
+
+    The repairs are logged as warnings and left in the notebook's metadata.
     """
 
     def preprocess(self, nb, resources):
         about = resources["nbgrader"]
         # nbgrader works in the course's folder.
         path = Path("release") / about["assignment"] / f"{about['notebook']}.ipynb"
-        # Cells have ids from format 4.5 on; what is put back has them already.
-        return restore(nbformat.v4.upgrade(nb), nbformat.read(path, as_version=4)), resources
+        nb, repairs = repair(nb, nbformat.read(path, as_version=4))
+        for sentence in repairs:
+            self.log.warning("%s, %s: %s", about.get("student", ""), about["notebook"], sentence)
+        nb.metadata["cnnlab"] = {"repairs": repairs}  # nbgrader makes new resources for its next step
+        return nb, resources
 
 
-def restore(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Bring the nbgrader cells of `notebook` into the state that `released` has them in, in place."""
-    wanted = {_grade_id(cell): cell for cell in released.cells if _grade_id(cell)}
-    found = {name: _of(name, cell, notebook.cells) for name, cell in wanted.items()}
-    graded_ids = {cell.id for cell in wanted.values()}
-    for cell in notebook.cells:
-        name = next((n for n, c in found.items() if c is cell), None)
-        if name is None and cell.id in graded_ids:
-            cell.id = random_cell_id()
-        cell.metadata = copy.deepcopy(wanted[name].metadata) if name else nbformat.NotebookNode()
-    # By id and by text: a notebook saved in an older format has new ids.
-    known = {c.id for c in released.cells} | {c.source for c in released.cells}
-    own_text = [c for c in notebook.cells if c.cell_type != "code" and c.source.strip()
-                and not known & {c.id, c.source} and c is not found.get(_grade_id(c))]
-    for name, cell in wanted.items():
-        if found[name] is None:
-            found[name] = copy.deepcopy(cell)
-            notebook.cells.insert(_place(found[name], notebook.cells, released.cells), found[name])
-        if _is_written(cell) and found[name].source == cell.source and own_text:
-            # An unchanged answer is given 0 by nbgrader and never shown to a person.
-            found[name].source += (f"\n\n*Note for the grader: nothing was written here, but the notebook has "
-                                   f"{len(own_text)} text cell(s) of the student's own.*")
-    return notebook
+# ---- The file ----
+
+def _read(path):
+    """The bytes of a plain file: no link is followed, and nothing opened that could block, such as a FIFO."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ValueError("it is not a file but a link, a folder or a device; hand in the notebook itself.")
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(file, "rb") as f:
+            return f.read(MAX_BYTES + 1)
+    except OSError as e:
+        raise ValueError(f"it cannot be read: {e.strerror}.") from e
 
 
-def _of(name, released, cells):
-    """The student's cell that is the released one: by grade id, and a changed one before a copy; else by id."""
-    same = [c for c in cells if _grade_id(c) == name]
-    if same:
-        return next((c for c in same if c.source != released.source), same[0])
-    same = [c for c in cells if c.get("id") == released.id and c.cell_type == released.cell_type]
-    return same[0] if same else None
+def _fault(data):
+    """What keeps the JSON from being a notebook that nbformat and nbconvert read, in a sentence; "" if nothing."""
+    if not isinstance(data, dict) or not isinstance(data.get("cells", data.get("worksheets")), list):
+        return "it is not a notebook: JSON, but without a list of cells."
+    if type(data.get("nbformat")) is not int or data["nbformat"] != 4:
+        return (f"it has notebook format {str(data.get('nbformat'))[:20]}; open it in JupyterLab and save it, "
+                "which makes it format 4.")
+    if type(data.get("nbformat_minor")) is not int or data["nbformat_minor"] < 0 or "cells" not in data:
+        return "it is not a notebook: it does not say which minor version of format 4 it has, or has no cells."
+    if not isinstance(data.get("metadata"), dict) or not isinstance(data["metadata"].get("language", ""), str):
+        return "it is not a notebook: its metadata are not what Jupyter writes."
+    if len(data["cells"]) > MAX_CELLS:
+        return f"it has {len(data['cells']):,} cells; at most {MAX_CELLS:,} are graded."
+    if _is_deep(data):
+        return f"it is not a notebook: its JSON is nested more than {MAX_DEPTH} levels deep."
+    for number, cell in enumerate(data["cells"], 1):
+        if fault := _fault_of_cell(cell):
+            return f"cell {number} of it {fault}; open it in JupyterLab, delete that cell and save it."
+    texts = [len(_text(c.get("source"))) for c in data["cells"] if c.get("cell_type") != "code"]
+    return f"its text cells have {sum(texts):,} characters, too many to show." if sum(texts) > MAX_SOURCE else ""
+
+
+def _fault_of_cell(cell):
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata"), dict):
+        return "is not a cell as Jupyter writes it"
+    if not isinstance(cell.get("cell_type"), str) or not isinstance(cell.get("id", ""), str):
+        return "has a type or an id that is not text"
+    if not _is_text(cell.get("source", "")):
+        return "has a source that is not text"
+    if len(_text(cell.get("source"))) > MAX_SOURCE:
+        return f"has more than {MAX_SOURCE:,} characters"
+    attached = cell.get("attachments", {})
+    if not isinstance(attached, dict) or not all(isinstance(a, dict) for a in attached.values()):
+        return "has attachments that are not images"
+    outputs = cell.get("outputs", [])
+    if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs):
+        return "has outputs that are not a list"
+    for output in outputs:
+        if not (isinstance(output.get("output_type", ""), str) and isinstance(output.get("data", {}), dict)
+                and (not isinstance(output.get("text", ""), list) or _is_text(output["text"]))):
+            return "has an output that is not one of a kernel"
+    return ""
+
+
+def _is_deep(data):
+    level, depth = [data], 0
+    while level and depth <= MAX_DEPTH:
+        level = [v for item in level for v in (item.values() if isinstance(item, dict) else item)
+                 if isinstance(v, dict | list)]
+        depth += 1
+    return depth > MAX_DEPTH
+
+
+def _is_text(value):
+    return isinstance(value, str) or isinstance(value, list) and all(isinstance(line, str) for line in value)
+
+
+def _text(source):
+    return "".join(source or "")
+
+
+# ---- The cells ----
+
+def _clean(given):
+    """A new cell with the source of an untrusted one; its metadata are kept only until it is known."""
+    source = _text(given.get("source")).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    cell = NEW.get(given["cell_type"], new_raw_cell)(source)
+    cell.id = given.get("id", "")
+    cell.metadata = NotebookNode(given["metadata"])
+    if given.get("attachments") and cell.cell_type == "markdown":
+        cell.attachments = given["attachments"]
+    return cell
+
+
+def _match(cells, released):
+    """{id in the release: the student's cell that is that cell}: known by grade id, else by id, else by its text.
+
+    Of several with one grade id the changed one is taken; the others are copies.
+    """
+    found, taken = {}, set()
+    for alike in (lambda c, r: _grade_id(r) and _grade_id(c) == _grade_id(r), lambda c, r: c.id == r.id,
+                  lambda c, r: r.source.strip() and c.source == r.source):
+        for r in released:
+            same = [c for c in cells if id(c) not in taken and alike(c, r)] if r.id not in found else []
+            if same:
+                found[r.id] = min(same, key=lambda c: (not is_locked(r) and c.source == r.source, c.id != r.id))
+                taken.add(id(found[r.id]))
+    return found
+
+
+def _replace_kernel(notebook, released):
+    names = [spec.get("name") for nb in (notebook, released)
+             if isinstance(spec := nb["metadata"].get("kernelspec"), dict)]
+    if len(names) == 2 and names[0] != names[1]:
+        yield f"the kernel {str(names[0])[:40]!r} was replaced by {names[1]!r}"
+
+
+def _drop_tags(cells, found, released):
+    """Say which tags will go: one of them, `skip-execution`, earns full marks in nbgrader."""
+    kept = {id(found[r.id]): _tags(r) for r in released if r.id in found}
+    gone = [tag for c in cells for tag in _tags(c) if tag not in kept.get(id(c), ())]
+    if gone:
+        names = ", ".join(sorted({tag[:40] for tag in gone})[:5])
+        yield f"{len(gone)} {'tag was' if len(gone) == 1 else 'tags were'} dropped: {names}"
+
+
+def _make_ordinary(cells, found):
+    """Take the metadata from the cells that are none of the release's."""
+    ours = {id(c) for c in found.values()}
+    known = {_grade_id(c) for c in found.values()}
+    for cell in cells:
+        if id(cell) in ours:
+            continue
+        if name := _grade_id(cell):
+            yield (f"a copy of {name[:60]} became an ordinary cell" if name in known else
+                   f"a cell with the unknown grade id {name[:60]!r} became an ordinary cell")
+        elif "nbgrader" in cell.metadata:
+            yield "a cell that is not the course's lost its nbgrader settings"
+        cell.metadata = NotebookNode()
+
+
+def _restore(cells, found, released):
+    """Give the cells of the release their metadata and id, the graded ones their type, and the locked their source."""
+    changed = []
+    for r in (r for r in released if r.id in found):
+        cell, name = found[r.id], _grade_id(r)
+        if name and cell.metadata.get("nbgrader") != r.metadata.nbgrader:
+            changed.append(name)
+        if name and cell.cell_type != r.cell_type:
+            yield f"{name} was a {cell.cell_type} cell and is a {r.cell_type} cell again"
+            found[r.id] = NEW[r.cell_type](cell.source)
+            cells[_index(cells, cell)] = cell = found[r.id]
+        if name and is_locked(r) and cell.source != r.source:
+            yield f"the changed text of {name} was restored"
+            cell.source = r.source
+        cell.metadata, cell.id = copy.deepcopy(r.metadata), r.id
+    if changed:
+        yield f"nbgrader's settings of {', '.join(changed)} were restored"
+
+
+def _put_back(cells, found, released):
+    """Put each deleted cell of nbgrader's back where it was."""
+    for r in (r for r in released if _grade_id(r) and r.id not in found):
+        found[r.id] = copy.deepcopy(r)
+        cells.insert(_place(r, cells, released), found[r.id])
+        yield f"the deleted cell {_grade_id(r)} was put back"
 
 
 def _place(cell, cells, released):
@@ -84,13 +272,107 @@ def _place(cell, cells, released):
     """
     ids, at = [c.id for c in released], {c.id: i for i, c in enumerate(cells)}
     here = ids.index(cell.id)
-    if cell.metadata.nbgrader.solution:
+    if is_solution(cell):
         return next((at[i] + 1 for i in reversed(ids[:here]) if i in at), 0)
     return next((at[i] for i in ids[here + 1:] if i in at), len(cells))
 
 
-def _is_written(cell):
-    return cell.metadata.nbgrader.grade and cell.metadata.nbgrader.solution
+def _give_ids(cells, prefix, found=()):
+    """Give a new id to each cell that has none, an odd one or that of another cell."""
+    ours = {id(found[name]) for name in found}
+    seen, fresh = set(found), (f"{prefix}-{n}" for n in range(10**9))
+    doubled = 0
+    for cell in (c for c in cells if id(c) not in ours):
+        given = cell.get("id", "")
+        if given in seen or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
+            doubled += given in seen
+            others = seen | {c.get("id") for c in cells}
+            cell.id = next(name for name in fresh if name not in others)
+        seen.add(cell.id)
+    if doubled:
+        yield f"{doubled} {'cell' if doubled == 1 else 'cells'} with the id of another got a new one"
+
+
+def _move_checks(cells, found, released):
+    """Move a check that stands above a function it may test to below it, so that moving cells costs no points.
+
+    A function may also stand in a cell of the student's own, if the one for it in the release is as it was.
+    """
+    needed, checks = [], []
+    for r in (r for r in released if r.cell_type == "code" and _grade_id(r)):
+        if is_solution(r):
+            needed.append(found[r.id])
+            if found[r.id].source == r.source:
+                needed += [c for c in cells if c is not found[r.id] and _defines(c, r.source)][-1:]
+        elif is_grade(r):
+            checks.append((found[r.id], list(needed)))
+    moved = []
+    for check, above in reversed(checks):
+        last = max(above, key=lambda c: _index(cells, c), default=None)
+        if last is not None and _index(cells, last) > _index(cells, check):
+            del cells[_index(cells, check)]
+            cells.insert(_index(cells, last) + 1, check)
+            moved.append(f"{_grade_id(check)} was moved below the function it tests")
+    yield from reversed(moved)
+
+
+def _defines(cell, stub):
+    """Does a code cell define a function or class that `stub` does?  Read by its lines: it may not be valid Python."""
+    names = r"^(?:async +)?(?:def|class) +(\w+)"
+    return cell.cell_type == "code" and bool(
+        set(re.findall(names, cell.source, re.MULTILINE)) & set(re.findall(names, stub, re.MULTILINE)))
+
+
+def _neutralise(cells, released):
+    """Make what was written harmless; a cell as it was released keeps every byte, by which nbgrader knows it."""
+    theirs = {(r.cell_type, r.source): r for r in released}
+    ids = _box_ids(released)
+    html = raw = dropped = 0
+    for i, cell in enumerate(cells):
+        r = theirs.get((cell.cell_type, cell.source))
+        if r is not None or cell.cell_type == "code":
+            cell.pop("attachments", None)
+            if r is not None and "attachments" in r:
+                cell.attachments = copy.deepcopy(r.attachments)
+            continue
+        cells[i] = neutral.cell(cell, ids)
+        raw += cell.cell_type == "raw"
+        html += cell.cell_type == "markdown" and cells[i].source != cell.source
+        dropped += len(cell.get("attachments", ())) - len(cells[i].get("attachments", ()))
+    if html:
+        yield f"HTML in {html} text {'cell' if html == 1 else 'cells'} was made harmless"
+    if raw:
+        yield f"{raw} raw {'cell is' if raw == 1 else 'cells are'} shown as typed"
+    if dropped:
+        yield f"{dropped} {'attachment was' if dropped == 1 else 'attachments were'} dropped: no image or not readable"
+
+
+def _box_ids(released):
+    """The ids of the boxes that Formgrader has for scores and comments."""
+    return {f"{_grade_id(r)}{end}" for r in released if _grade_id(r) for end in ("", "-comment", "_extra_credit")}
+
+
+def _point_to_own_text(cells, released):
+    """Let a person see an answer that stands in the wrong cell: nbgrader gives 0 to an unchanged one, unseen."""
+    known = {r.id for r in released} | {r.source for r in released}
+    own = [c for c in cells if c.cell_type != "code" and c.source.strip() and not known & {c.id, c.source}]
+    written = {r.id: r for r in released if _grade_id(r) and is_grade(r) and is_solution(r)}
+    for i, cell in enumerate(cells):
+        if own and cell.id in written and cell.source == written[cell.id].source:
+            noted = copy.deepcopy(cell)
+            noted.source += (f"\n\n*Note for the grader: nothing was written here, but the notebook has "
+                             f"{len(own)} text cell(s) of the student's own.*")
+            cells[i] = neutral.cell(noted, _box_ids(released))
+            yield f"{_grade_id(cell)} is unanswered, but there is text elsewhere; a note says so"
+
+
+def _index(cells, cell):
+    return next(i for i, c in enumerate(cells) if c is cell)
+
+
+def _tags(cell):
+    tags = cell.metadata.get("tags")
+    return [t for t in tags if isinstance(t, str)] if isinstance(tags, list) else []
 
 
 def _grade_id(cell):

@@ -19,17 +19,6 @@ from traitlets.config import Config, PyFileConfigLoader
 # nbgrader runs `alembic` by name when it makes a gradebook; it lies beside this Python.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
-# Seconds.  The slowest cell of the course takes about one; a check ends earlier by itself (cnnlab.calls).
-CELL_TIMEOUT = 10
-
-# How a run can end without a result, and what to say about it.
-ENDINGS = {
-    "DeadKernelError": "a cell ended Python itself: a call of exit(), a crash, or too much memory.",
-    "CellTimeoutError": "a cell could not be stopped: often a loop with `except:` that catches every "
-                        "interruption.",
-}
-
-
 def load(root: Path) -> Config:
     """The configuration of the course at `root`, with what its instructor added."""
     return PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
@@ -48,15 +37,9 @@ def config(root: Path) -> Config:
         "autograder.intake.RestoreCells", *map(_name, Autograde.sanitize_preprocessors.default(None))]
     # Our Execute in place of nbgrader's; what comes before and after it stays nbgrader's.
     c.Autograde.autograde_preprocessors = [
-        "autograder.execute.ExecuteWithHiddenProbes" if p is Execute else _name(p)
+        "autograder.execute.ExecuteInRoom" if p is Execute else _name(p)
         for p in Autograde.autograde_preprocessors.default(None)]
     c.Autograde.post_convert_hook = "autograder.course.mark_graded"
-    c.Execute.timeout = CELL_TIMEOUT
-    c.Execute.shutdown_kernel = "immediate"
-    c.Execute.error_on_timeout = {
-        "ename": "CellTimeoutError", "evalue": "",
-        "traceback": [f"Stopped: this cell ran for more than {CELL_TIMEOUT} seconds, probably a loop "
-                      "that never ends."]}
     return c
 
 
@@ -86,9 +69,6 @@ def _name(preprocessor):
 
 def _cause(text):
     """The line of a traceback that says what went wrong: the last that names an exception."""
-    for name, sentence in ENDINGS.items():
-        if name in text:
-            return sentence
     named = re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception|Invalid\w*): .+)$", text, re.MULTILINE)
     return named[-1] if named else text.strip().splitlines()[-1]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 
 import nbformat
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from rich.progress import track
 
 from autograder import sources
 from autograder.build import source_notebooks
-from autograder.execute import with_private_sockets
 from autograder.exercise import load_all
 
 FOLDER = sources.ROOT / "build" / "solutions"
@@ -39,8 +40,17 @@ def execute(notebook: nbformat.NotebookNode, allow_errors: bool = False) -> nbfo
     """
     client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=allow_errors)
     with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
-        with_private_sockets(client.create_kernel_manager(), folder)
+        _use_private_sockets(client.create_kernel_manager(), folder)
         return client.execute()
+
+
+def _use_private_sockets(manager: KernelManager, folder: str) -> None:
+    """Let the kernel of `manager` listen on sockets in `folder` instead of TCP ports.
+
+    Free ports, which Jupyter takes by default, are now and then taken twice when kernels start side by side.
+    """
+    if os.name == "posix":
+        manager.transport, manager.ip = "ipc", os.path.join(folder, "kernel")
 
 
 if __name__ == "__main__":

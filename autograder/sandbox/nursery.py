@@ -1,0 +1,93 @@
+"""The grader's handle on a warm process (autograder.inside.nursery), which forks kernels into rooms."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from autograder.sandbox.room import START_LIMIT, Room, SandboxError, environment, namespaces, wait_for_line
+
+# What the notebooks of the course import, and parts of it that would be imported at first use.  Nothing
+# of matplotlib_inline: loaded before there is a kernel, it shows no figures.
+PRELOAD = ("pyseccomp", "numpy", "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.animation",
+           "IPython", "ipykernel.kernelapp", "ipykernel.ipkernel", "cnnlab.calls",
+           "cnnlab.wire", "cnnlab.plots", "cnnlab.data", "cnnlab.animation", "torch", "torch.optim", "torch._dynamo")
+
+
+class Nursery:
+    """A warm process without the modules in `forbidden`."""
+
+    def __init__(self, forbidden: tuple[str, ...]):
+        """Raises SandboxError if it cannot be."""
+        wanted = [m for m in PRELOAD if not any(m == f or m.startswith(f + ".") for f in forbidden)]
+        self._lock = threading.Lock()  # a cluster's worker may use it from several threads
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "autograder.inside.nursery", str(theirs.fileno()), *wanted],
+                pass_fds=[theirs.fileno()], env=_environment(),
+                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._channel.settimeout(START_LIMIT * 2)
+        try:
+            ready = self._channel.recv(100)
+        except TimeoutError:
+            ready = b""
+        if ready != b"ready":
+            self._process.kill()
+            said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+            self.close()
+            raise SandboxError("the warm process did not start: " + (said[-1] if said else "no reason given"))
+
+    def fork_into(self, room: Room, settings: dict) -> int:
+        """Start a kernel in `room`, whose first process only waits.  Returns what `ended` wants to know."""
+        with self._lock:
+            return self._fork_into(room, settings)
+
+    def _fork_into(self, room, settings):
+        read, write = os.pipe()
+        first = os.pidfd_open(room.first)
+        try:
+            request = settings | {"namespaces": namespaces(), "environment": environment()}
+            socket.send_fds(self._channel, [json.dumps(request).encode()], [first, write])
+            os.close(write)
+            write = -1
+            answer = json.loads(self._channel.recv(10_000))
+            if "problem" in answer:
+                raise SandboxError(answer["problem"])
+            room.kernel = answer["kernel"]
+            wait_for_line(read)
+            return answer["parent"]
+        except (OSError, ValueError) as e:
+            raise SandboxError(f"the warm process failed: {e}") from e
+        finally:
+            for descriptor in (read, first, *([write] if write >= 0 else [])):
+                os.close(descriptor)
+
+    def ended(self, parent: int) -> int:
+        """The exit code of a kernel that is gone, 128 + n for signal n."""
+        with self._lock:
+            self._channel.send(json.dumps({"ended": parent}).encode())
+            return json.loads(self._channel.recv(1000))["code"]
+
+    def close(self) -> None:
+        """End it; kernels that it forked stay until their rooms are closed."""
+        self._channel.close()
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait()
+        self._process.stderr.close()
+
+
+def _environment():
+    """A room's, but with a folder for Matplotlib's fonts that exists out here, and no backend.
+
+    With one, Matplotlib would load it at once, before there is a kernel that shows the figures.
+    """
+    import matplotlib
+
+    rest = {k: v for k, v in environment().items() if k != "MPLBACKEND"}
+    return rest | {"HOME": "/nonexistent", "MPLCONFIGDIR": matplotlib.get_cachedir()}
