@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab build solutions test check-exercises lock clean
+.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -25,6 +25,12 @@ test: .venv/ready  ## run every test
 
 check-exercises: .venv/ready  ## check the checks: every stub, solution and mistake of every exercise
 	@$(BIN)/python -m autograder.check_exercises
+
+check-hostile: .venv/ready  ## hand in attacks, accidents and odd right answers, and count what they gain or break
+	@$(BIN)/python -m tests.hostile
+
+bench-grading: .venv/ready  ## how fast grading is, beside plain nbgrader (some minutes)
+	@$(BIN)/python -m benchmarks.grading
 
 lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions that fit
 	@$(BIN)/python -m autograder.lock

@@ -7,12 +7,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 import nbformat
 from rich.console import Console
 
-from autograder.build import source_notebooks
 from autograder import class_report, export, sources
+from autograder.build import source_notebooks
 from autograder.cli import class_table, report_failures, with_progress
 from autograder.course import Course, remove
 from autograder.exercise import load_all
@@ -93,30 +94,38 @@ Notebook = nbformat.NotebookNode
 def main() -> int:
     """Make the demo course, grade it, and say where everything is."""
     console = Console(highlight=False)
-    if ROOT.exists():
-        remove(ROOT)
-    course = Course.init(ROOT)
-    course.release(course.notebooks())
-    handed_in = ROOT / "handed_in"
-    for student, notebooks in make_class(course).items():
-        for slug, notebook in notebooks.items():
-            place = handed_in / student
-            place.mkdir(parents=True, exist_ok=True)
-            nbformat.write(notebook, place / f"{slug}.ipynb")
-    collected = list(course.collect(handed_in))
-    shutil.rmtree(handed_in)
-    console.print(f"A class of {len({c.student for c in collected})} hands in {len(collected)} notebooks.")
-
+    course = hand_in(ROOT)
     pairs = course.submissions(course.notebooks(), [])
+    console.print(f"A class of {len({student for student, _ in pairs})} hands in {len(pairs)} notebooks.")
+
     done = with_progress("grading", len(pairs), course.grade(pairs))
     console.print(class_table(course.rows()))
     report_failures(done)
     export.write(course.rows(), ROOT / "grades.csv")
     class_report.write(course, ROOT / "report.html")
     pages = [course.feedback_page(f.student, f.notebook) for f in course.feedback(course.notebooks())]
-    console.print(f"\nscores    {ROOT / 'grades.csv'}\nreport    {ROOT / 'report.html'}\nfeedback  {len(pages)} pages, such as {pages[0]}\n"
+    console.print(f"\nscores    {ROOT / 'grades.csv'}\nreport    {ROOT / 'report.html'}\n"
+                  f"feedback  {len(pages)} pages, such as {pages[0]}\n"
                   "notebooks make lab      opens JupyterLab on the student notebooks, in work/", soft_wrap=True)
     return 1 if any(g.state == "failed" for g in done) else 0
+
+
+def hand_in(root: Path) -> Course:
+    """A new course in `root`, released, in which the class has handed in."""
+    if root.exists():
+        remove(root)
+    course = Course.init(root)
+    course.release(course.notebooks())
+    handed_in = root / "handed_in"
+    for student, notebooks in make_class(course).items():
+        for slug, notebook in notebooks.items():
+            place = handed_in / student
+            place.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, place / f"{slug}.ipynb")
+    for item in course.collect(handed_in):
+        assert not item.problem, item
+    shutil.rmtree(handed_in)
+    return course
 
 
 def make_class(course: Course) -> dict[str, dict[str, Notebook]]:

@@ -7,6 +7,7 @@ course nor other students can be seen.  When the room ends, nothing of it is lef
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 import json
@@ -314,6 +315,7 @@ def _font_lists():
     return Path(matplotlib.get_cachedir()).glob("fontlist-*.json")
 
 
+@functools.cache
 def _places(module):
     """The folder or files of an installed module, found without importing it."""
     *above, last = module.split(".")

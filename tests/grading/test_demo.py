@@ -1,8 +1,11 @@
 """The demo class gets the scores it should."""
 
 import csv
+import subprocess
+import sys
 
 import pytest
+from nbgrader.api import Gradebook, MissingEntry
 
 from autograder import demo
 from autograder.exercise import load_all
@@ -75,3 +78,28 @@ def test_every_graded_notebook_has_its_feedback(scores):
         assert slug in page.read_text()
     dan = demo.ROOT / "feedback" / "dan_flips_the_kernel" / demo.CONVOLUTION / f"{demo.CONVOLUTION}.html"
     assert "Likely cause" in dan.read_text()
+
+
+# Where nbgrader's own execution gives another score, and why it is wrong there.
+STOCK_IS_WRONG = {
+    ("leo_deleted_check", demo.CONVOLUTION): "a deleted check is never graded",
+}
+
+
+def test_nbgraders_own_execution_gives_the_same_scores_but_where_it_is_wrong(scores, tmp_path):
+    course = demo.hand_in(tmp_path / "course")
+    (course.root / "nbgrader_config.py").write_text(
+        f"c = get_config()\nc.CourseDirectory.course_id = 'cnnlab'\nc.CourseDirectory.root = {str(course.root)!r}\n")
+    for slug in course.notebooks():
+        # 1 if a submission could not be graded.
+        done = subprocess.run([sys.executable, "-m", "nbgrader", "autograde", slug], cwd=course.root,
+                              capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stderr[-2000:]
+    stock = {}
+    with Gradebook(f"sqlite:///{course.root}/gradebook.db") as book:
+        for student, slug in scores:
+            try:
+                stock[student, slug] = book.find_submission_notebook(slug, slug, student).score
+            except MissingEntry:
+                stock[student, slug] = None
+    assert {pair for pair in scores if stock[pair] != scores[pair]} == set(STOCK_IS_WRONG)
