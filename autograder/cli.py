@@ -170,16 +170,20 @@ def _grade(arguments):
     if not pairs:
         raise CourseError("There is nothing to grade; put submissions in with `autograder collect`.")
     done = with_progress("grading", len(pairs), course.grade(pairs, arguments.force, **_running(arguments)))
-    console.print(class_table(course.rows()))
-    if warning := course.unsafe(course.rows()):
+    rows = course.rows()
+    console.print(class_table(rows))
+    if warning := course.unsafe(rows):
         console.print(warning, style="bold red", soft_wrap=True)
     return report_failures(done)
 
 
 def _running(arguments):
     """How to run submissions, from the options."""
-    return {"workers": arguments.workers, "room": arguments.room,
-            "pool": _cluster(arguments.dask) if arguments.dask else None}
+    how = {"workers": arguments.workers, "room": arguments.room}
+    if arguments.dask:
+        client = _cluster(arguments.dask)
+        how |= {"pool": client.get_executor, "workers": sum(client.nthreads().values())}
+    return how
 
 
 def _cluster(address):
@@ -188,8 +192,7 @@ def _cluster(address):
     except ImportError as e:
         raise CourseError("--dask needs the package distributed; install it with `pip install distributed`, here and "
                           "on the cluster.") from e
-    client = Client(address, timeout=10)
-    return client.get_executor
+    return Client(address, timeout=10)
 
 
 def with_progress(what: str, total: int, steps: Iterable[Graded]) -> list[Graded]:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import copy
+import fcntl
 import hashlib
 import os
 import shutil
@@ -17,9 +19,11 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import nbformat
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Assignment, Grade, Gradebook, MissingEntry, Notebook, SubmittedAssignment, SubmittedNotebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
+from nbgrader.utils import is_grade, is_locked
+from sqlalchemy import case, func, select
 from traitlets.config import Config
 
 from autograder import nbg
@@ -27,7 +31,7 @@ from autograder.build import source_notebooks
 from autograder.collect import Collected, found_notebooks
 from autograder.execute import ExecuteInRoom, already_run
 from autograder.exercise import load_all
-from autograder.intake import unreadable
+from autograder.handed_in import unreadable
 from autograder.sandbox.room import obstacle
 from autograder.workers import Submission, run_all
 
@@ -133,6 +137,8 @@ class Course:
         """Generate the student version of each notebook with nbgrader and enter it in the grade book."""
         for slug in names:
             nbg.convert(GenerateAssignment, self.settings, slug)
+        with self.gradebook() as book:
+            nbg.add_indexes(book)
         return [self.root / "release" / slug / f"{slug}.ipynb" for slug in names]
 
     def collect(self, path: Path) -> Iterator[Collected]:
@@ -153,8 +159,9 @@ class Course:
 
     def submissions(self, names: list[str], students: list[str]) -> list[tuple[str, str]]:
         """(student, notebook) of all that was handed in, for the notebooks and students asked for."""
-        folders = sorted((self.root / "submitted").glob("*/*/"))
-        pairs = [(f.parent.name, f.name) for f in folders if f.name in names]
+        submitted = self.root / "submitted"
+        asked = [submitted / s for s in students] or (submitted.iterdir() if submitted.is_dir() else [])
+        pairs = sorted((folder.name, slug) for folder in asked for slug in names if (folder / slug).is_dir())
         unknown = set(students) - {s for s, _ in pairs}
         if unknown:
             raise CourseError(f"No submission from {', '.join(sorted(unknown))}.")
@@ -198,9 +205,15 @@ class Course:
         return Submission(path.read_bytes(), job)
 
     def released(self, slug: str) -> nbformat.NotebookNode:
-        """The student version of a notebook, as released."""
-        path = self.root / "release" / slug / f"{slug}.ipynb"
-        return _read_notebook(path, path.stat().st_mtime_ns)
+        """The student version of a notebook as it is graded: with the hidden tests of an instructor's own."""
+        paths = [self.root / step / slug / f"{slug}.ipynb" for step in ("release", "source")]
+        released, source = (_read_notebook(path, path.stat().st_mtime_ns) for path in paths)
+        tests = {c.metadata.nbgrader.grade_id: c.source for c in source.cells if is_locked(c) and is_grade(c)}
+        released = copy.deepcopy(released)
+        for cell in released.cells:
+            if is_locked(cell) and is_grade(cell):
+                cell.source = tests.get(cell.metadata.nbgrader.grade_id, cell.source)
+        return released
 
     def autograded(self, student: str, slug: str) -> nbformat.NotebookNode:
         """A graded submission, with its outputs."""
@@ -208,6 +221,11 @@ class Course:
 
     def record(self, student: str, slug: str, ran: nbformat.NotebookNode | str) -> Graded:
         """Enter in the grade book what running a submission gave: a notebook, or why there is none."""
+        with open(self.root / ".lock", "w") as lock:  # two commands at once would delete each other's files
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._enter(student, slug, ran)
+
+    def _enter(self, student, slug, ran):
         mark, why = self._mark(student, slug), ran if isinstance(ran, str) else ""
         mark.unlink(missing_ok=True)
         try:
@@ -243,17 +261,14 @@ class Course:
         """The grade book: one row for each notebook that each student handed in."""
         rows = []
         with self.gradebook() as book:
-            for student, slug in self.submissions(self.notebooks(), []):
-                try:
-                    n = book.find_submission_notebook(slug, slug, student)
-                except MissingEntry:
-                    rows.append(Row(student, slug, None, self._max_score(book, slug)))
-                    continue
-                if not self.is_graded(student, slug):
-                    rows.append(Row(student, slug, None, n.max_score))
-                    continue
-                score = max(0.0, n.score - (n.late_submission_penalty or 0))
-                rows.append(Row(student, slug, score, n.max_score, sum(g.needs_manual_grade for g in n.grades)))
+            recorded = _recorded(book)
+            most = {slug: self._max_score(book, slug) for slug in self.notebooks()}
+        for student, slug in self.submissions(self.notebooks(), []):
+            if (student, slug) in recorded and self.is_graded(student, slug):
+                score, penalty, by_hand = recorded[student, slug]
+                rows.append(Row(student, slug, max(0.0, score - (penalty or 0)), most[slug], by_hand))
+            else:
+                rows.append(Row(student, slug, None, most[slug]))
         return rows
 
     def unsafe(self, rows: list[Row]) -> str:
@@ -289,6 +304,22 @@ class Course:
 def _read_notebook(path, changed):
     """A notebook of the course, read once for each time it is changed."""
     return nbformat.read(path, as_version=4)
+
+
+def _recorded(book):
+    """{(student, notebook): (score, late penalty, answers that wait for a grader)}, in one query.
+
+    nbgrader's own objects would ask the data base several times for each.
+    """
+    query = (select(SubmittedAssignment.student_id, Notebook.name, func.sum(Grade.score),
+                    SubmittedNotebook.late_submission_penalty, func.sum(case((Grade.needs_manual_grade, 1), else_=0)))
+             .join(SubmittedNotebook, SubmittedNotebook.assignment_id == SubmittedAssignment.id)
+             .join(Notebook, Notebook.id == SubmittedNotebook.notebook_id)
+             .join(Assignment, Assignment.id == SubmittedAssignment.assignment_id)
+             .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
+             .where(Notebook.name == Assignment.name)
+             .group_by(SubmittedAssignment.student_id, Notebook.name, SubmittedNotebook.late_submission_penalty))
+    return {(student, slug): rest for student, slug, *rest in book.db.execute(query)}
 
 
 def mark_graded(assignment: str, student: str, notebooks: list[str]) -> None:

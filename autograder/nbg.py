@@ -9,15 +9,27 @@ import sys
 import warnings
 from pathlib import Path
 
-from nbgrader.converters import Autograde
+import nbgrader.api
+import sqlalchemy
+from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute
 from sqlalchemy import URL
+from sqlalchemy.dialects import registry
 from traitlets.config import Config, PyFileConfigLoader
 
 # nbgrader runs `alembic` by name when it makes a gradebook; it lies beside this Python.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+# `postgresql://` means the driver that the extra `postgres` installs, whichever SQLAlchemy's release prefers.
+registry.register("postgresql", "sqlalchemy.dialects.postgresql.psycopg2", "dialect")
+# What nbgrader's grade book logs it also raises; without a handler Python would print it.
+logging.getLogger("tornado.application").addHandler(logging.NullHandler())
+
+# nbgrader looks up what belongs to a submission, its tables are keyed the other way round.
+INDEXES = {"grade": "notebook_id", "comment": "notebook_id", "submitted_notebook": "assignment_id",
+           "submitted_assignment": "student_id", "base_cell": "notebook_id"}
+
 
 def load(root: Path) -> Config:
     """The configuration of the course at `root`, with what its instructor added."""
@@ -40,7 +52,16 @@ def config(root: Path) -> Config:
         "autograder.execute.ExecuteInRoom" if p is Execute else _name(p)
         for p in Autograde.autograde_preprocessors.default(None)]
     c.Autograde.post_convert_hook = "autograder.course.mark_graded"
+    c.GenerateFeedback.preprocessors = [
+        "nbgrader.preprocessors.ClearHiddenTests", *map(_name, GenerateFeedback.preprocessors.default(None))]
     return c
+
+
+def add_indexes(book: nbgrader.api.Gradebook) -> None:
+    """Give the grade book the indexes without which each submission costs more than the one before."""
+    for table, column in INDEXES.items():
+        book.db.execute(sqlalchemy.text(f"CREATE INDEX IF NOT EXISTS cnnlab_{table}_{column} ON {table} ({column})"))
+    book.db.commit()
 
 
 def convert(converter: type, settings: Config, assignment: str, student: str = "*") -> None:

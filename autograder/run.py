@@ -29,6 +29,7 @@ from cnnlab.compare import Difference
 CELL_LIMIT = 10  # seconds.  The slowest cell of the course takes about one; a check ends earlier by itself.
 NOTEBOOK_LIMIT = 240  # seconds for all cells of a notebook, those that are run again included
 RESTARTS = 8  # of a kernel that ended, in one notebook
+OUTPUT_LIMIT = 20_000_000  # characters of all outputs of a notebook, pictures included
 OVER = "Not run: the cells before it took the {limit:g} seconds that a notebook may take."
 
 
@@ -78,7 +79,7 @@ class _Run:
         self.job, self.spec = job, spec
         self.done: list[str] = []  # sources of the cells that ran, to be run again in a new kernel
         self.failing: set[str] = set()
-        self.count = self.restarts = 0
+        self.count = self.restarts = self.output = 0
         self.end = time.monotonic() + NOTEBOOK_LIMIT
         self.room, self.kernel = _start(job.room, spec)
 
@@ -102,7 +103,7 @@ class _Run:
             cell.outputs = [_stop("Ended", f"{e} The cells after it were run without it.")]
             self._restart()
             return
-        cell.outputs = [_stop("Stopped", ran.stopped)] if ran.stopped else ran.outputs
+        cell.outputs = [_stop("Stopped", ran.stopped)] if ran.stopped else self._kept(ran.outputs)
         self.done.append(cell.source)
 
     def check(self, cell: NotebookNode, exercise) -> None:
@@ -125,6 +126,13 @@ class _Run:
             cell.outputs = [new_output("execute_result", execution_count=self.count, data={
                 "text/plain": repr(float(verdict.score)), "text/html": report.html(verdict)})]
         cell.outputs[0].setdefault("metadata", NotebookNode())["cnnlab"] = _facts(verdict, ended)
+
+    def _kept(self, outputs):
+        """The outputs of a cell, as long as those of the notebook are not too much to be shown."""
+        self.output += sum(len(str(o)) for o in outputs)
+        if self.output <= OUTPUT_LIMIT:
+            return outputs
+        return [new_output("stream", name="stdout", text="[Left out: this notebook's outputs are too large to be shown.]\n")]
 
     def _not_now(self):
         if time.monotonic() > self.end:

@@ -84,8 +84,6 @@ def run_all(todo: Iterable[tuple[object, Submission | str]], workers: int,
                 else:
                     yield key, f"no worker could run it, in {TRIES} tries ({type(error).__name__}: {error})"
     finally:
-        for future in running:
-            future.cancel()
         crew.leave(wait=not running)
         if running and not pool:  # stopped half-way: what still runs is not waited for
             for worker in multiprocessing.active_children():
@@ -108,8 +106,11 @@ class _Crew:
             return self._executor.submit(function, *arguments)
 
     def leave(self, wait: bool) -> None:
-        if self._executor:
-            self._executor.shutdown(wait=wait)  # a cluster's knows no cancel_futures
+        """Give it no more to do, and forget what has not begun unless it is to `wait`."""
+        if isinstance(self._executor, ProcessPoolExecutor):
+            self._executor.shutdown(wait, cancel_futures=not wait)
+        elif self._executor:
+            self._executor.shutdown(wait)  # a cluster's knows no cancel_futures: it cancels what is not waited for
 
 
 def _processes(workers):

@@ -34,21 +34,28 @@ def serve(settings: dict, ready: int) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from traitlets.config import Config
 
+    class App(IPKernelApp):
+        def _bind_socket(self, socket, port):
+            socket.set_hwm(0)  # or messages are dropped, and with them the one that says that a cell is done
+            return super()._bind_socket(socket, port)
+
     config = Config()
     config.HistoryManager.enabled = False
     config.Session.key = settings["key"].encode()
-    config.IPKernelApp.transport, config.IPKernelApp.ip = "ipc", f"{settings['folder']}/socket"
-    config.IPKernelApp.connection_file = f"{settings['folder']}/connection.json"
+    config.App.transport, config.App.ip = "ipc", f"{settings['folder']}/socket"
+    config.App.connection_file = f"{settings['folder']}/connection.json"
     for number, channel in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1):
-        config.IPKernelApp[f"{channel}_port"] = number
+        config.App[f"{channel}_port"] = number
     # Bytes written to descriptors 1 and 2 are caught by the kernel; where it started does not matter.
     own_ready = os.dup(ready)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    sys.modules["debugpy"] = None  # most of a kernel's start would be spent on its debugger, which nobody uses here
     try:
-        app = IPKernelApp.instance(config=config)
+        app = App.instance(config=config)
         app.initialize([])
+        del sys.modules["debugpy"]
         Server(app.kernel)
         os.write(own_ready, b"listening\n")
     except Exception as e:

@@ -29,7 +29,8 @@ from cnnlab.probes import Probe
 from cnnlab.wire import Malformed, pack, unpack
 
 GRACE = 2.0  # seconds between asking code to stop and ending the room
-MESSAGE = 32 * MB  # the largest message that is read at all
+MESSAGE = 16 * MB  # the largest message that is read at all
+WAITING = 50  # messages that may wait to be read; the kernel keeps the others, within its own memory
 OUTPUT = 16 * MB  # all that one cell may send
 FLOOD = f"Stopped: it printed more than {OUTPUT // MB} MB."
 KEPT = 200_000  # characters of a cell's printed text
@@ -155,6 +156,7 @@ class Kernel:
         socket = _context.socket(kind)
         socket.linger = 0
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE)
+        socket.setsockopt(zmq.RCVHWM, WAITING)
         # Once: by a link in its place, the student's code could lead a second connection elsewhere.
         socket.setsockopt(zmq.RECONNECT_IVL, -1)
         if kind == zmq.SUB:
@@ -199,7 +201,7 @@ class Kernel:
         Raises Ended if the kernel is gone, also because it did not stop when asked to.
         """
         stopped, received, end, replied, idle = "", 0, time.monotonic() + limit, not wait_for_reply, False
-        next_look = time.monotonic() + LOOK
+        next_look, replied_at = time.monotonic() + LOOK, 0.0
         while not (replied and idle):
             ready = dict(self._poller.poll(1000 * LOOK))
             for socket in (self._shell, self._iopub):
@@ -224,11 +226,15 @@ class Kernel:
                     self._code()
                     raise Ended(stopped or FLOOD)
             now = time.monotonic()
+            if replied and wait_for_reply:
+                replied_at = replied_at or now
+                if now > replied_at + GRACE:  # whatever became of the last message, the cell is done
+                    return stopped
             if not stopped and (received > OUTPUT or now > end):
                 stopped = late if now > end else FLOOD
                 end = now + GRACE
                 signal.pidfd_send_signal(self._process, signal.SIGINT)
-            elif stopped and now > end:
+            elif stopped and (now > end or received > 4 * OUTPUT):
                 self._code()
                 raise Ended(stopped)
             if now > next_look:

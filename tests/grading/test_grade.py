@@ -286,13 +286,14 @@ def test_a_notebook_saved_in_an_older_format_has_no_text_of_its_own(course, subm
     assert (row.score, row.by_hand) == (1, 0)
 
 
-@pytest.mark.parametrize(("code", "points"), [("x = 2", 1), ("x = 3", 0)])
-def test_an_instructors_own_notebook_is_graded_as_nbgrader_does(course, code, points):
+@pytest.mark.parametrize(("code", "points"), [("x = 2", 1), ("x = 3", 0), ("x = 2.0", 0)])
+def test_an_instructors_own_notebook_is_graded_as_nbgrader_does(course, code, points, monkeypatch):
     about = {"schema_version": 3, "task": False, "cell_type": "code"}
     own = nbformat.v4.new_notebook(metadata={"kernelspec": KERNELSPEC}, cells=[
         nbformat.v4.new_code_cell("### BEGIN SOLUTION\nx = 2\n### END SOLUTION", metadata={"nbgrader": about | {
             "grade": False, "solution": True, "locked": False, "grade_id": "x"}}),
-        nbformat.v4.new_code_cell("assert x == 2", metadata={"nbgrader": about | {
+        nbformat.v4.new_code_cell("assert x == 2\n### BEGIN HIDDEN TESTS\nassert type(x) is int\n"
+                                  "### END HIDDEN TESTS", metadata={"nbgrader": about | {
             "grade": True, "solution": False, "locked": True, "grade_id": "test_x", "points": 1}})])
     (course.root / "source" / "own").mkdir()
     nbformat.write(own, course.root / "source" / "own" / "own.ipynb")
@@ -302,8 +303,13 @@ def test_an_instructors_own_notebook_is_graded_as_nbgrader_does(course, code, po
     place = course.root / "submitted" / "ann" / "own"
     place.mkdir(parents=True)
     nbformat.write(notebook, place / "own.ipynb")
+    assert "type(x)" not in released.read_text()
+    monkeypatch.setattr("autograder.execute.run", None)  # it ran once, by a worker, with the hidden tests
     assert [g.state for g in course.grade([("ann", "own")])] == ["graded"]
     assert [(r.notebook, r.score) for r in course.rows()] == [("own", points)]
+    if points:  # the line that failed is in the traceback
+        assert [f.state for f in course.feedback(["own"])] == ["written"]
+        assert "type(x)" not in course.feedback_page("ann", "own").read_text()
 
 
 def test_no_answer_at_all_needs_no_person(course, submission, hand_in):

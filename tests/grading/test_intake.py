@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nbconvert.exporters import NotebookExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
-from autograder.intake import MAX_CELLS, RestoreCells, parse, prepare, repair, unreadable
+from autograder.handed_in import MAX_CELLS, parse, unreadable
+from autograder.intake import RestoreCells, prepare, repair
 
 
 def graded(grade_id, **flags):
