@@ -7,6 +7,7 @@ function by value and compares here, out of its reach.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import re
 import time
@@ -79,7 +80,7 @@ class _Run:
         self.job, self.spec = job, spec
         self.done: list[str] = []  # sources of the cells that ran, to be run again in a new kernel
         self.failing: set[str] = set()
-        self.count = self.restarts = self.output = 0
+        self.restarts = self.output = 0
         self.end = time.monotonic() + NOTEBOOK_LIMIT
         self.room, self.kernel = _start(job.room, spec)
 
@@ -92,8 +93,7 @@ class _Run:
 
     def execute(self, cell: NotebookNode) -> None:
         """Run a cell of the student's in the room.  One that ends the kernel is left out from then on."""
-        self.count += 1
-        cell.execution_count, cell.outputs = self.count, []
+        cell.execution_count, cell.outputs = None, []
         if why := self._not_now():
             cell.outputs = [_stop("NotRun", why)]
             return
@@ -103,13 +103,13 @@ class _Run:
             cell.outputs = [_stop("Ended", f"{e} The cells after it were run without it.")]
             self._restart()
             return
+        cell.execution_count = ran.count
         cell.outputs = [_stop("Stopped", ran.stopped)] if ran.stopped else self._kept(ran.outputs)
         self.done.append(cell.source)
 
     def check(self, cell: NotebookNode, exercise) -> None:
         """Judge an exercise from out here and write the score as the output of its graded cell."""
-        self.count += 1
-        cell.execution_count = self.count
+        cell.execution_count = None  # it was not executed, and the kernel did not count it
         shipped = _shipped(exercise.id, _function(cell.source))
         ended = self._not_now()
         if ended:
@@ -123,7 +123,7 @@ class _Run:
             if ended:  # whatever it earned before: what it does to Python, it would do in a student's hands
                 verdict = Verdict(shipped, verdict.outcomes, 0.0, verdict.shown, "", "", dict.fromkeys(verdict.parts, False))
                 self._restart()
-            cell.outputs = [new_output("execute_result", execution_count=self.count, data={
+            cell.outputs = [new_output("execute_result", data={
                 "text/plain": repr(float(verdict.score)), "text/html": report.html(verdict)})]
         cell.outputs[0].setdefault("metadata", NotebookNode())["cnnlab"] = _facts(verdict, ended)
 
@@ -152,6 +152,8 @@ class _Run:
             self.restarts += 1
             self.room, self.kernel = _start(self.job.room, self.spec)
             for source in list(self.done):
+                if time.monotonic() > self.end:
+                    break
                 try:
                     self.kernel.execute(source, self._time())
                 except Ended:
@@ -200,7 +202,9 @@ def _start(room: str, spec: Spec) -> tuple[str, Kernel]:
 @functools.cache
 def _nursery(forbidden):
     """One for all submissions that this process runs."""
-    return Nursery(forbidden)
+    nursery = Nursery(forbidden)
+    atexit.register(nursery.close)
+    return nursery
 
 
 @functools.cache

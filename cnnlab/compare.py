@@ -132,7 +132,7 @@ def _compare_plain(expected, got, path):
         return Difference("kind", f"It returned {describe(got)}, expected a "
                                   f"{kind.__name__}.", path=path)
     if got != expected:
-        return Difference("values", f"It returned {got!r}, expected {expected!r}.", path=path)
+        return Difference("values", f"It returned {repr(got)[:200]}, expected {expected!r}.", path=path)
     return None
 
 
@@ -163,6 +163,9 @@ def _compare_number(expected, got, path):
 
 def _compare_array(expected, got, path):
     if isinstance(got, list | tuple):
+        if not _is_numbers(got, expected):
+            return Difference("kind", f"It returned {describe(got)} with something other than numbers in it, or far too "
+                                      f"many, expected {describe(expected)}.", path=path)
         try:
             got = np.array(got)
         except ValueError:
@@ -182,6 +185,25 @@ def _compare_array(expected, got, path):
         return Difference("dtype", message, path=path)
     with np.errstate(all="ignore"):  # whatever overflows or underflows on the way is not the student's
         return _compare_finite(expected, got, path) or _compare_values(expected, got, path)
+
+
+def _is_numbers(values, expected):
+    """Does the list, and lists in it, hold numbers and arrays of numbers only, and not far more than expected?"""
+    most, count, todo = 100 * expected.size + 10_000, 0, [values]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list | tuple):
+            todo += value
+            count += 1
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+            count += value.size
+        elif isinstance(value, (*NUMBER, np.bool_)):
+            count += 1
+        else:
+            return False
+        if count > most or len(todo) > most:
+            return False
+    return True
 
 
 def _shape_hint(expected, got):

@@ -83,12 +83,15 @@ def unpack(form, buffers, held=None):
 class _Unpacker:
     def __init__(self, buffers, held):
         self.buffers, self.held, self.items = buffers, held, 0
+        self.used = set()
 
     def unpack(self, form, depth):
         self.items += 1
         if depth > MAX_DEPTH or self.items > MAX_ITEMS:
             raise Malformed("nested too deep or too long")
-        if form is None or type(form) in (bool, str, int):
+        if type(form) is str:
+            return whole(form)
+        if form is None or type(form) in (bool, int):
             return form
         if type(form) is not dict:
             raise Malformed(f"a {type(form).__name__} where a value belongs")
@@ -115,7 +118,7 @@ class _Unpacker:
             case "tuple":
                 return tuple(self.unpack(v, depth + 1) for v in form["tuple"])
             case "dict":
-                return {str(k): self.unpack(v, depth + 1) for k, v in form["dict"]}
+                return {whole(str(k)): self.unpack(v, depth + 1) for k, v in form["dict"]}
             case "scalar":
                 return self._array(form["scalar"])[()]
             case "npy":
@@ -124,11 +127,19 @@ class _Unpacker:
             case "handle":
                 if self.held:
                     return self.held(form["handle"])
-                return Handle(int(form["handle"]), str(form["is"])[:200])
+                return Handle(int(form["handle"]), whole(str(form["is"])[:200]))
         raise Malformed("an unknown kind of value")
 
     def _array(self, index):
+        if type(index) is not int or index in self.used:  # each once, or a small message could fill the memory
+            raise Malformed("an array that is used twice")
+        self.used.add(index)
         return read_npy(self.buffers[index])
+
+
+def whole(text: str) -> str:
+    """The text with half characters, which cannot be written to a file, replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_npy(data) -> np.ndarray:

@@ -7,12 +7,14 @@ plain text and pictures, values are unpacked by cnnlab.wire.  Limits of time and
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import select
 import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import zmq
 from jupyter_client.session import Session
@@ -26,15 +28,17 @@ from autograder.sandbox.nursery import Nursery
 from autograder.sandbox.room import START_LIMIT, Room, SandboxError, Spec, Unfenced, json_line, room_settings
 from cnnlab.calls import CALL_LIMIT, CHECK_LIMIT, Failure, Reply
 from cnnlab.probes import Probe
-from cnnlab.wire import Malformed, pack, unpack
+from cnnlab.wire import Malformed, pack, unpack, whole
 
 GRACE = 2.0  # seconds between asking code to stop and ending the room
 MESSAGE = 16 * MB  # the largest message that is read at all
-WAITING = 50  # messages that may wait to be read; the kernel keeps the others, within its own memory
+WAITING = 10  # messages that may wait to be read; the kernel keeps the others, within its own memory
 OUTPUT = 16 * MB  # all that one cell may send
 FLOOD = f"Stopped: it printed more than {OUTPUT // MB} MB."
 KEPT = 200_000  # characters of a cell's printed text
 LOOK = 0.25  # seconds between two looks at memory and clock
+WALL = 3  # a limit counts processor time; a room that waits, or is kept waiting, has so many times as long
+GROWTH = 512 * MB  # of this process while it reads one answer; zmq keeps unfinished messages out of sight
 
 _context = zmq.Context()
 
@@ -45,10 +49,14 @@ class Ended(Exception):  # noqa: N818
 
 @dataclass
 class Ran:
-    """What running a cell gave.  stopped: a sentence if it was stopped from outside, else ""."""
+    """What running a cell gave.
+
+    stopped: a sentence if it was stopped from outside, else "".  count: the number the kernel gave it.
+    """
 
     outputs: list[NotebookNode] = field(default_factory=list)
     stopped: str = ""
+    count: int | None = None
 
 
 class Kernel:
@@ -74,6 +82,8 @@ class Kernel:
             if nursery:
                 self._parent = nursery.fork_into(self.room, settings | room_settings(spec))
             self._process = os.pidfd_open(self.room.kernel)
+            if fenced:  # if memory runs out, this goes first; in there it cannot be changed
+                Path(f"/proc/{self.room.kernel}/oom_score_adj").write_text("1000")
         except (SandboxError, OSError, TypeError) as e:
             self.room.close()
             raise SandboxError(f"the kernel could not be started: {e}") from e
@@ -91,14 +101,14 @@ class Kernel:
         self._send("comm_open", {"comm_id": self._comm, "target_name": TARGET, "data": {}})
 
     def execute(self, source: str, limit: float) -> Ran:
-        """Run a cell for at most `limit` seconds.  Raises Ended if that was the end of the kernel."""
+        """Run a cell for at most `limit` seconds of processor time.  Raises Ended if that was the end of the kernel."""
         request = self._send("execute_request", {
             "code": source, "silent": False, "store_history": True, "user_expressions": {},
             "allow_stdin": False, "stop_on_error": True})
         outputs = _Outputs()
         late = f"Stopped: this cell ran for more than {limit:g} seconds, probably a loop that never ends."
         stopped = self._follow(request, limit, late, outputs.take, wait_for_reply=True)
-        return Ran(outputs.finished(), stopped)
+        return Ran(outputs.finished(), stopped, outputs.count)
 
     def look(self, exercise: str, function: str, parameters: tuple[str, ...],
              probes: tuple[Probe, ...]) -> tuple[str, tuple[str, ...]]:
@@ -111,11 +121,11 @@ class Kernel:
             "op": "look", "target": {"name": function}, "exercise": exercise, "function": function,
             "parameters": parameters, "probes": [_probe(p, buffers) for p in probes]}, buffers, CALL_LIMIT)
         if isinstance(data.get("complaint"), str) and isinstance(data.get("uses"), list):
-            return data["complaint"], tuple(str(n) for n in data["uses"][:200])
+            return whole(data["complaint"][:2000]), tuple(whole(str(n)[:200]) for n in data["uses"][:200])
         if str(data.get("problem", "")).startswith("KeyError"):
             return (f"`{function}` is not defined: the cell that defines it is gone, or it did not run to "
                     "its end."), ()
-        return "It could not be looked at: " + str(data.get("problem", "no answer came"))[:300] + ".", ()
+        return f"It could not be looked at: {whole(str(data.get('problem', 'no answer came'))[:300])}.", ()
 
     def call(self, target: dict, probe: Probe, limit: float, forbidden: tuple[str, ...] = ()) -> Reply:
         """Call a function as `probe` says.  target: {"name": …} or {"handle": …, "attribute": …}.
@@ -150,7 +160,7 @@ class Kernel:
         self._process = None
         code = self.room.wait() if ended_itself and not self._nursery else None
         self.room.close()
-        return self._nursery.ended(self._parent) if self._nursery else code
+        return self._nursery.ended(self._parent) if self._nursery and self._parent else code
 
     def _connect(self, kind, number):
         socket = _context.socket(kind)
@@ -200,8 +210,9 @@ class Kernel:
 
         Raises Ended if the kernel is gone, also because it did not stop when asked to.
         """
-        stopped, received, end, replied, idle = "", 0, time.monotonic() + limit, not wait_for_reply, False
-        next_look, replied_at = time.monotonic() + LOOK, 0.0
+        stopped, received, replied, idle, replied_at = "", 0, not wait_for_reply, False, 0.0
+        next_look, end = time.monotonic() + LOOK, time.monotonic() + WALL * limit
+        used, own = self.room.processor_time(), _own_memory()
         while not (replied and idle):
             ready = dict(self._poller.poll(1000 * LOOK))
             for socket in (self._shell, self._iopub):
@@ -230,30 +241,39 @@ class Kernel:
                 replied_at = replied_at or now
                 if now > replied_at + GRACE:  # whatever became of the last message, the cell is done
                     return stopped
-            if not stopped and (received > OUTPUT or now > end):
-                stopped = late if now > end else FLOOD
-                end = now + GRACE
-                signal.pidfd_send_signal(self._process, signal.SIGINT)
+            due = now > next_look
+            next_look = now + LOOK if due else next_look
+            if not stopped:
+                if now > end or (due and self.room.processor_time() - used > limit):
+                    stopped = late
+                elif received > OUTPUT:
+                    stopped = FLOOD
+                if stopped:
+                    end = now + GRACE
+                    signal.pidfd_send_signal(self._process, signal.SIGINT)
             elif stopped and (now > end or received > 4 * OUTPUT):
                 self._code()
                 raise Ended(stopped)
-            if now > next_look:
-                next_look = now + LOOK
-                if self.room.memory() > self._memory:
-                    self._code()
-                    raise Ended(f"Stopped: it used more than {self._memory / 1024 / MB:g} GB of memory.")
+            if due and self.room.memory() > self._memory:
+                self._code()
+                raise Ended(f"Stopped: it used more than {self._memory / 1024 / MB:g} GB of memory.")
+            if due and _own_memory() - own > GROWTH:
+                self._code()
+                raise Ended(FLOOD)
         return stopped
 
     def _receive(self, socket):
         """(message or None, bytes).  Nothing a kernel sends can make this raise."""
         frames = socket.recv_multipart(copy=False)
-        size = sum(map(len, frames))
+        size = sum(map(len, frames)) + 100 * len(frames)
+        if size > OUTPUT or len(frames) > 1000:  # an answer has as many frames as there are arrays, and some
+            return None, size
         try:
             _, parts = self._session.feed_identities(frames, copy=False)
             message = self._session.deserialize(parts, content=True, copy=False)
             if isinstance(message["content"], dict) and isinstance(message["parent_header"], dict):
                 return message, size
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
+        except Exception:  # noqa: BLE001, S110  it may be anything, and be wrong in any way
             pass
         return None, size
 
@@ -262,10 +282,12 @@ class _Outputs:
     """Collects a cell's outputs from messages, rebuilt so that they can do nothing to who looks at them."""
 
     def __init__(self):
-        self._list, self._printed = [], 0
+        self._list, self._printed, self.count = [], 0, None
 
     def take(self, message):
         kind, content = message["msg_type"], message["content"]
+        if kind == "execute_input" and type(content.get("execution_count")) is int:
+            self.count = content["execution_count"]
         if kind == "clear_output":
             self._list.clear()
         if kind in ("update_display_data", "display_data"):
@@ -313,15 +335,22 @@ def _no_objects(value):
 def _reply(data, buffers):
     failure = data.get("failure")
     if "problem" in data:
-        return Reply(failure=Failure("", f"The call failed: {str(data['problem'])[:300]}."))
+        return Reply(failure=Failure("", f"The call failed: {whole(str(data['problem'])[:300])}."))
     if failure is not None:
         if not isinstance(failure, dict):
             raise Malformed("a failure without words")
         kind = failure.get("kind")
-        return Reply(failure=Failure(str(failure.get("name"))[:200], str(failure.get("says"))[:2000],
-                                     kind if kind in ("stub", "stopped") else ""), printed=str(data.get("printed"))[:KEPT])
-    return Reply(unpack(data.get("value"), buffers), None, str(data.get("printed"))[:KEPT],
-                 str(data.get("changed", ""))[:200])
+        return Reply(failure=Failure(whole(str(failure.get("name"))[:200]), whole(str(failure.get("says"))[:2000]),
+                                     kind if kind in ("stub", "stopped") else ""),
+                     printed=whole(str(data.get("printed"))[:KEPT]))
+    return Reply(unpack(data.get("value"), buffers), None, whole(str(data.get("printed"))[:KEPT]),
+                 whole(str(data.get("changed", ""))[:200]))
+
+
+def _own_memory():
+    """Bytes that this process has in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def _stopped():

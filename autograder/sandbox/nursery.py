@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -46,7 +45,11 @@ class Nursery:
     def fork_into(self, room: Room, settings: dict) -> int:
         """Start a kernel in `room`, whose first process only waits.  Returns what `ended` wants to know."""
         with self._lock:
-            return self._fork_into(room, settings)
+            try:
+                return self._fork_into(room, settings)
+            except (OSError, ValueError, KeyError) as e:
+                self.close()  # its next answer would be taken for that to another request
+                raise SandboxError(f"the warm process failed: {e}") from e
 
     def _fork_into(self, room, settings):
         read, write = os.pipe()
@@ -62,22 +65,24 @@ class Nursery:
             room.kernel = answer["kernel"]
             wait_for_line(read)
             return answer["parent"]
-        except (OSError, ValueError) as e:
-            raise SandboxError(f"the warm process failed: {e}") from e
         finally:
             for descriptor in (read, first, *([write] if write >= 0 else [])):
                 os.close(descriptor)
 
-    def ended(self, parent: int) -> int:
-        """The exit code of a kernel that is gone, 128 + n for signal n."""
+    def ended(self, parent: int) -> int | None:
+        """The exit code of a kernel that is gone, 128 + n for signal n; None if it cannot be known."""
         with self._lock:
-            self._channel.send(json.dumps({"ended": parent}).encode())
-            return json.loads(self._channel.recv(1000))["code"]
+            try:
+                self._channel.send(json.dumps({"ended": parent}).encode())
+                return json.loads(self._channel.recv(1000))["code"]
+            except (OSError, ValueError, KeyError):
+                self.close()
+                return None
 
     def close(self) -> None:
         """End it; kernels that it forked stay until their rooms are closed."""
         self._channel.close()
-        self._process.send_signal(signal.SIGTERM)
+        self._process.kill()
         self._process.wait()
         self._process.stderr.close()
 

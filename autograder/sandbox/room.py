@@ -85,12 +85,13 @@ class Room:
         self.spec = spec
         self.kernel: int | None = None
         self.code: int | None = None
-        self._complaints = tempfile.TemporaryFile()
         read, write = os.pipe()
         try:
             self._bwrap = subprocess.Popen(
                 [*_bubblewrap(spec, write), *command], pass_fds=[write], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=self._complaints)
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                # Bubblewrap's own process stays in the room, where its environment can be read.
+                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")})
         except OSError as e:
             raise SandboxError(f"bwrap cannot be started: {e}") from e
         finally:
@@ -106,9 +107,8 @@ class Room:
             put_files(spec, self.outside(HOME))  # no student's code runs yet
         except (SandboxError, OSError, ValueError) as e:
             self._end()
-            self._complaints.seek(0)
-            said = self._complaints.read(4000).decode(errors="replace").strip().splitlines()
-            self._complaints.close()
+            said = self._bwrap.stderr.read(4000).decode(errors="replace").strip().splitlines()
+            self._bwrap.stderr.close()
             raise SandboxError(said[-1] if said else str(e)) from e
 
     def outside(self, path: str) -> Path:
@@ -128,6 +128,10 @@ class Room:
                     todo += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
         return [pid for pid in found if pid != self.first]
 
+    def processor_time(self) -> float:
+        """Seconds of processor time that the processes of the room have used, those that are gone left out."""
+        return sum(map(_processor_time, self.processes()))
+
     def memory(self) -> int:
         """Bytes in use by all processes of the room; what they share is counted once where it matters."""
         processes = self.processes()
@@ -139,7 +143,7 @@ class Room:
     def close(self) -> None:
         """End everything in the room; whatever it was doing."""
         self._end()
-        self._complaints.close()
+        self._bwrap.stderr.close()
 
     def wait(self) -> int | None:
         """The exit code of the command, which has ended or is about to."""
@@ -181,6 +185,9 @@ class Unfenced:
 
     def outside(self, path: str) -> Path:
         return Path(self._folder.name)
+
+    def processor_time(self) -> float:
+        return _processor_time(self.kernel)
 
     def memory(self) -> int:
         return _memory(self.kernel, "status", ("RssAnon", "RssShmem"))
@@ -259,11 +266,14 @@ def _bubblewrap(spec, info):
     # What can be written comes first: an environment to be bound may itself lie under /tmp or /home.
     for folder in ("/tmp", HOME):
         line += ["--perms", "1777", "--size", disk, "--tmpfs", folder]
-    line += ["--perms", "1777", "--size", str(MB), "--tmpfs", FOLDER, "--proc", "/proc", "--dev", "/dev",
+    line += ["--perms", "1777", "--size", str(MB), "--tmpfs", FOLDER, "--dev", "/dev",
+             # Read-only, or a process could write to another's memory or save itself from the OOM killer.
+             "--proc", "/proc", "--remount-ro", "/proc",
              "--perms", "1777", "--size", disk, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
     for path in _system():
         line += ["--symlink", os.readlink(path), str(path)] if path.is_symlink() else ["--ro-bind", str(path), str(path)]
     python, hidden, own = _packages()
+    hidden = [*hidden, *_foreign_packages(python)]
     for folder in _parents([*python, *own]):  # bubblewrap would make them for its own user alone
         line += ["--perms", "0755", "--dir", folder]
     for path in python:
@@ -302,6 +312,13 @@ def _packages():
     return python, hidden, [str(Path(cnnlab.__file__).parent), str(grader / "__init__.py"), str(room_side)]
 
 
+def _foreign_packages(python):
+    """Folders of packages for other environments of the same Pythons: what an exercise forbids may be there."""
+    roots = [Path(root) for root in ("/usr", "/usr/local", *python)]
+    found = {p.resolve() for root in roots for p in root.glob("lib*/python3*/*-packages")}
+    return sorted(map(str, found - {Path(p).resolve() for p in sys.path}))
+
+
 def _parents(paths):
     """Every folder above the paths that no bind brings along, from the top down."""
     above = {str(f) for path in paths for f in Path(path).parents} - {"/"}
@@ -325,6 +342,14 @@ def _places(module):
         return []
     return [str(p) for root in roots for p in [Path(root) / last, *Path(root).glob(f"{last}.*py"), *Path(root).glob(f"{last}.*so")]
             if p.exists() and root]
+
+
+def _processor_time(pid):
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime
 
 
 def _memory(pid, table, fields):
