@@ -54,6 +54,10 @@ def config(root: Path) -> Config:
     c.Autograde.post_convert_hook = "autograder.course.mark_graded"
     c.GenerateFeedback.preprocessors = [
         "nbgrader.preprocessors.ClearHiddenTests", *map(_name, GenerateFeedback.preprocessors.default(None))]
+    # What lies in templates/formgrade replaces parts of Formgrader's page; that of the feedback stays nbgrader's.
+    c.HTMLExporter.extra_template_basedirs = [
+        str(Path(__file__).parent / "templates"),
+        str(Path(nbgrader.__file__).parent / "server_extensions" / "formgrader" / "templates")]
     return c
 
 

@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 
 LONG = 20_000  # characters; a longer text is shown as typed, since parsing hostile Markdown takes quadratic time
+KEPT = 200_000  # characters of a text in an output; the rest is left out
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 LINK = r"(?:https?://|mailto:|#)"
 # MathJax commands that make links, styles, classes and ids, load code, or change formulas elsewhere on the page.
@@ -107,7 +108,8 @@ def output(given: object) -> NotebookNode | None:
 
 def terminal(text: object) -> str:
     """Text of a terminal: colours stay, other control sequences go; nbconvert fails on some of them."""
-    colour = r"(?:\d{1,2}|10[0-7]|[34]8;5;\d{1,3}|[34]8;2;\d{1,3};\d{1,3};\d{1,3})"
+    # Each number can be read in one way only, or a hostile sequence would be tried in every way.
+    colour = r"(?:[34]8;5;\d{1,3}|[34]8;2;\d{1,3};\d{1,3};\d{1,3}|(?![34]8(?!\d))\d{1,2}|10[0-7])"
     ended = rf"\x1b\[(?!(?:{colour}(?:;{colour})*)?m)[0-?]*[ -/]*[@-~]?|\x1b(?!\[)"
     text = re.sub(ended, "", re.sub(r"\x1b\[[34]8m", "", _text(text)))
     return re.sub(r"[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f]", "", text)
@@ -180,7 +182,7 @@ def _is_taken(name, ids):
 
 def _is_slow(text):
     """Has it so many marks that begin something that nbconvert would look for each one's end in all of the text?"""
-    return sum(map(text.count, ("`", "$$", "\\begin{", "\\\\[", "\\\\(", "[", "<"))) > 2000
+    return sum(map(text.count, ("`", "~", "$$", "\\begin{", "\\\\[", "\\\\(", "[", "<"))) > 2000
 
 
 def _is_fenced(text):
@@ -247,8 +249,12 @@ HTML_TAGS = {*"table caption thead tbody tfoot tr th td p div span br hr b stron
 HTML_ATTRIBUTES = {"*": set(), "a": {"href"}, "ol": {"start"}}
 HTML_ATTRIBUTES |= {tag: {"colspan", "rowspan", "style"} for tag in ("td", "th")}
 HTML_ATTRIBUTES |= {tag: {"style"} for tag in ("span", "div", "p", "table", "tr")}
-STYLE = re.compile(r"\s*(?:(?:color|background-color|text-align|vertical-align|font-weight|font-style|white-space)"
-                   r"\s*:\s*(?:(?:rgb|hsl)a?\([\d\s.,%]*\)|[#\w\s.%-]+)(?:;\s*|$))*")
+# What pandas and cnnlab's own report use, and nothing that lays one thing over another or hides it.  No blanks are
+# skipped before a value, which may begin with them: two ways to read each blank take exponential time.
+VALUE = r"(?:(?:rgb|hsl)a?\([\d\s.,%]*\)|[#\w\s.%-])+"
+STYLE = re.compile(r"\s*(?:(?:(?:color|background(?:-color)?|text-align|vertical-align|white-space|outline|padding"
+                   r"|font-(?:weight|style|size|variant-numeric)|border(?:-left|-collapse)?|max-width|flex-wrap)"
+                   rf"\s*:{VALUE}|margin(?:-right)?\s*:[\w\s.%]+|display\s*:\s*flex\s*)(?:;\s*|$))*")
 
 
 def _bundle(given):
@@ -259,23 +265,33 @@ def _bundle(given):
             data[mime] = picture
     if page := _html(_text(given.get("text/html"))):
         data["text/html"] = page
-    if words := _text(given.get("text/markdown")):
+    if words := _cut(_text(given.get("text/markdown"))):
         data["text/markdown"] = markdown(words)
-    formula = _text(given.get("text/latex"))
+    formula = _cut(_text(given.get("text/latex")))
     if formula and not MACRO.search(formula):
         data["text/latex"] = formula  # nbconvert escapes it, MathJax reads it
-    if plain := terminal(given.get("text/plain")):
+    if plain := terminal(_cut(_text(given.get("text/plain")))):
         data["text/plain"] = plain
-    if not data:
-        texts = [_text(v) for m, v in given.items() if isinstance(m, str) and m not in IMAGES]
-        if text := terminal(next((t for t in texts if t.strip()), "")):
+    # `<IPython.core.display.SVG object>` says nothing about what was displayed.
+    if not data or data.keys() == {"text/plain"} and re.fullmatch(r"<IPython\.core\.display\.\w+ object>", plain):
+        texts = [_text(v) for m, v in given.items() if isinstance(m, str) and m not in (*IMAGES, "text/plain")]
+        if text := terminal(_cut(next((t for t in texts if t.strip()), ""))):
             data["text/plain"] = text
     return data
 
 
+def _cut(text):
+    """The beginning of a text, with a line that says how much of it was left out."""
+    if len(text) <= KEPT:
+        return text
+    shown = KEPT - 100  # room for the line
+    return f"{text[:shown]}\n... {len(text) - shown} more characters left out"
+
+
 def _html(page):
     """The HTML without anything live, "" if nothing to see is left of it."""
-    if page.count("<") > 10_000:  # a table as pandas shows it has fewer; nh3 takes quadratic time for nested tags
+    # A table as pandas shows it has fewer and shorter tags; nh3 takes quadratic time for nested and for huge ones.
+    if len(page) > 2_000_000 or page.count("<") > 10_000 or re.search(r"<[^>]{4000}", page):
         return ""
     clean = nh3.clean(page, tags=HTML_TAGS, clean_content_tags={"script", "style", "title", "noscript", "template"},
                       attributes=HTML_ATTRIBUTES, attribute_filter=_attribute, url_schemes={"http", "https", "mailto"},

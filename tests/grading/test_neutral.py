@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from nbconvert.filters.ansi import ansi2html
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
-from autograder import neutral
+from autograder import nbg, neutral
+from cnnlab import checks, report
+from cnnlab.calls import Local
+from cnnlab.probes import load
 
 PICTURE = "iVBORw0KGgo="
 NBGRADER = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
@@ -274,6 +278,21 @@ def test_tables_as_pandas_writes_them_and_simple_formatting_stay():
     assert shown_html(page_) == page_
 
 
+def test_the_report_of_a_check_keeps_its_layout():
+    exercise = load("brighten")
+    shown = report.html(checks.judge(exercise, Local(lambda image, amount: image * 0.5)))
+    assert "<table style=" in shown and "outline:" in shown and "display:flex" in shown
+    assert re.findall(r'style="[^"]*"', shown_html(shown)) == re.findall(r'style="[^"]*"', shown)
+
+
+@pytest.mark.parametrize("style", [
+    "position:fixed", "color:red;position:absolute;top:0", "background:url(//x)", "background:image-set('x')", "display:none",
+    "margin:-5em", "margin: 0 -5em", "margin-right:-1px", "margin-left:1px", "margin-top:-1px", "display:grid", "float:left",
+    "transform:none", "z-index:1", "opacity:0", "color:\\72 ed", "color:var(--x)", "width:calc(1px)", "color:red/**/"])
+def test_a_style_that_lays_one_thing_over_another_is_dropped(style):
+    assert shown_html(f'<p style="{style}">a</p>') == "<p>a</p>"
+
+
 @pytest.mark.parametrize("page_", ["<script>1</script>", "<img src=x>", "<style>x</style>", "<div> </div>", "<b>" * 20_000,
                                    "<div>" * 500 + "x"])
 def test_html_of_which_nothing_is_left_gives_way_to_the_text(page_):
@@ -289,6 +308,30 @@ def test_what_may_be_live_is_dropped_and_its_text_shown_if_there_is_no_other(mim
     assert alone == new_output("display_data", data={"text/plain": text})
     both = neutral.output({"output_type": "display_data", "data": {mime: text, "text/plain": "p"}})
     assert both.data == {"text/plain": "p"}
+
+
+@pytest.mark.parametrize("mime, kind", [("image/svg+xml", "SVG"), ("application/javascript", "Javascript"),
+                                        ("text/html", "HTML")])
+def test_what_was_displayed_is_shown_where_ipython_only_names_its_kind(mime, kind):
+    data = {mime: "<script>1</script>", "text/plain": f"<IPython.core.display.{kind} object>"}
+    done = neutral.output({"output_type": "display_data", "data": data})
+    assert done.data == {"text/plain": "<script>1</script>"}
+    del data[mime]
+    assert neutral.output({"output_type": "display_data", "data": data}).data == data
+    data["image/png"] = PICTURE
+    assert neutral.output({"output_type": "display_data", "data": data}).data == data
+
+
+@pytest.mark.parametrize("mime", ["text/plain", "text/latex", "text/markdown"])
+def test_a_very_long_text_is_cut_and_says_so(mime):
+    done = neutral.output({"output_type": "display_data", "data": {mime: "x" * 1_000_000}})
+    text = done.data[mime]
+    assert neutral.KEPT - 100 < len(text) <= neutral.KEPT + 10
+    (left,) = re.findall(r"\n\.\.\. (\d+) more characters left out", text)
+    assert text.count("x") + int(left) == 1_000_000
+    assert neutral.output(done) == done
+    whole = {mime: "x" * neutral.KEPT}
+    assert "left out" not in neutral.output({"output_type": "display_data", "data": whole}).data[mime]
 
 
 def test_text_images_markdown_and_formulas_stay():
@@ -334,6 +377,42 @@ def test_the_colours_of_a_traceback_stay():
     text = "\x1b[31mError\x1b[39m \x1b[1;32mline\x1b[0m \x1b[38;5;28;01mif\x1b[48;2;1;2;3m x\x1b[m"
     assert neutral.terminal(text) == text
     assert neutral.terminal("a\x1b[38m\x1b[2Jb\x1b]0;title\x07c") == "ab]0;titlec"
+    assert neutral.terminal("a\x1b[31;38mb\x1b[1;48mc") == "abc"  # nbconvert fails on them
+
+
+# ---- No text takes long ----
+
+def seconds(act, *args):
+    begun = time.perf_counter()
+    act(*args)
+    return time.perf_counter() - begun
+
+
+def test_a_sequence_that_never_ends_is_read_quickly():
+    assert seconds(neutral.terminal, "\x1b[" + "38;5;1;" * 3000 + "x") < 1
+
+
+@pytest.mark.parametrize("page_", ["<td " + "a " * 1_000_000 + ">x</td>", "<b>x</b>" + "x" * 2_000_000,
+                                   "<td " + "a=1 " * 1000 + ">x</td>"])
+def test_huge_html_gives_way_to_the_text(page_):
+    assert shown_html(page_) == ""
+    assert seconds(shown_html, page_) < 1
+
+
+def test_a_text_with_many_fences_is_shown_as_typed():
+    text = "<img>" + ("~" * 100 + "x\n") * 195
+    assert seconds(neutral.markdown, text) < 1
+    assert neutral.markdown(text) == neutral.fenced(text)
+
+
+@pytest.mark.parametrize("style", [
+    "color:" + " " * 490 + "(", "color:   1;" * 44 + "(", "color:" + "rgb(" * 120, "color:rgb(" + " " * 480,
+    "color:" + "rgb(1)" * 80 + "(", "margin:   1;" * 40 + "(", "display:  flex  ;  " * 25 + "(", "color:1;   " * 44 + "(",
+    " " * 490 + "(", "color" + " " * 490 + "(", "background-color : a;" * 23 + "(", "color: a b ;" * 40 + "("])
+def test_every_style_is_judged_quickly(style):
+    assert len(style) < 500
+    assert not neutral.STYLE.fullmatch(style)
+    assert min(seconds(neutral.STYLE.fullmatch, style) for _ in range(5)) < 0.005
 
 
 # ---- On the pages themselves ----
@@ -370,3 +449,13 @@ def test_the_pages_would_be_live_without_it(template):
     own = Elements(page([new_markdown_cell("x")], template))
     for text in ("<script>alert(1)</script>", "[a](javascript:1)", "```mermaid\n<script>1</script>\n```"):
         assert live(Elements(page([new_markdown_cell(text)], template)).tags) != live(own.tags)
+
+
+def test_formgrader_has_mathjax_from_the_machine_and_the_feedback_from_the_web(tmp_path):
+    for template, source in {"formgrade": "../../../static/jupyter_server_mathjax/", "feedback": "https://cdnjs"}.items():
+        made = HTMLExporter(config=nbg.config(tmp_path), template_name=template, extra_template_paths=[
+            str(NBGRADER / "static/node_modules/bootstrap/dist/css")])
+        about = {"notebook": "hw", "score": 0, "max_score": 1, "late_penalty": 0}
+        shown = made.from_notebook_node(new_notebook(), {"nbgrader": about, "index": 0, "total": 1, "base_url": ""})[0]
+        found = [a["src"] for t, a in Elements(shown).tags if t == "script" and "mathjax" in a.get("src", "")]
+        assert len(found) == 1 and found[0].startswith(source)

@@ -109,6 +109,15 @@ def test_what_stock_nbgrader_did_is_known_for_every_attack():
     assert found["full_marks_for_wrong"] >= 40 and found["class_stopped"] >= 5
 
 
+def test_the_guide_for_instructors_tells_what_stock_nbgrader_did():
+    known = json.loads(RESULTS.read_text())
+    told = " ".join((Path(__file__).parents[2] / "docs" / "instructor.md").read_text().split())
+    assert (f"The same {known['attacks']} attacks and accidents on plain nbgrader {known['nbgrader']}: {known['gained']} get full "
+            f"marks for wrong work, {known['ungraded']} leave the submission without a grade, {known['class_stopped']} stop the "
+            f"whole class, {known['escaped']} do something outside their notebook, and {known['leaked']} read what they "
+            "must not.") in told
+
+
 @pytest.mark.parametrize(("page", "count"), [
     ("<script>alert('MARK')</script>", 1), ("<img src=x onerror='MARK'>", 1), ("&lt;script&gt;MARK", 0),
     ("<a href=' java\nscript:MARK'>", 1), ("<pre>&lt;img onerror=MARK&gt;</pre>", 0), ("<iframe srcdoc='MARK'>", 1),
