@@ -15,7 +15,7 @@ from rich.console import Console
 from autograder import class_report, export, sources
 from autograder.build import source_notebooks
 from autograder.cli import class_table, report_failures, with_progress
-from autograder.course import Course, remove
+from autograder.course import Course, CourseError, remove
 from autograder.exercise import load_all
 
 ROOT = sources.ROOT / "build" / "demo"
@@ -98,7 +98,11 @@ def main() -> int:
     pairs = course.submissions(course.notebooks(), [])
     console.print(f"A class of {len({student for student, _ in pairs})} hands in {len(pairs)} notebooks.")
 
-    done = with_progress("grading", len(pairs), course.grade(pairs))
+    try:
+        done = with_progress("grading", len(pairs), course.grade(pairs))
+    except CourseError as e:  # no room can be made here
+        print(f"make demo: {e}", file=sys.stderr)
+        return 2
     console.print(class_table(course.rows()))
     report_failures(done)
     export.write(course.rows(), ROOT / "grades.csv")
