@@ -321,8 +321,8 @@ def _foreign_packages(python):
 
 def _parents(paths):
     """Every folder above the paths that no bind brings along, from the top down."""
-    above = {str(f) for path in paths for f in Path(path).parents} - {"/"}
-    return sorted(f for f in above if not any(Path(f).is_relative_to(p) for p in (*paths, "/usr", "/tmp", HOME)))
+    above = {str(f) for path in paths for f in Path(path).parents} - {"/", "/tmp", HOME}
+    return sorted(f for f in above if not any(Path(f).is_relative_to(p) for p in (*paths, "/usr")))
 
 
 def _font_lists():
