@@ -24,15 +24,19 @@ PATIENCE = 120  # seconds until something that must happen has happened, on a bu
 GONE = 5  # seconds in which a killed grader's processes must be gone
 
 
+own: set[int] = set()  # processes of this test run that were there before the test
+
+
 @pytest.fixture(autouse=True)
 def adopt_orphans():
     """Processes whose parent ends become ours, so that none escapes our eyes; in the end there must be none."""
     become_subreaper(1)
-    before = {p.pid for p in alive()}
+    own.update(p.pid for p in alive())  # such as the warm process with which earlier tests graded
     yield
-    for process in (p for p in alive() if p.pid not in before):
+    for process in alive():
         process.kill()
     reap()
+    own.clear()
     become_subreaper(0)
 
 
@@ -200,11 +204,11 @@ def assert_nothing_runs():
 
 
 def alive():
-    """Our descendants that have not ended."""
+    """Our descendants that have not ended and were not there before."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.status() != psutil.STATUS_ZOMBIE:
+            if process.pid not in own and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.NoSuchProcess:
             continue
