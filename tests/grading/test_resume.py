@@ -31,6 +31,7 @@ own: set[int] = set()  # processes of this test run that were there before the t
 def adopt_orphans():
     """Processes whose parent ends become ours, so that none escapes our eyes; in the end there must be none."""
     become_subreaper(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would ours
     own.update(p.pid for p in alive())  # such as the warm process with which earlier tests graded
     yield
     for process in alive():
