@@ -82,7 +82,9 @@ class _Run:
         self.failing: set[str] = set()
         self.restarts = self.output = 0
         self.end = time.monotonic() + NOTEBOOK_LIMIT
-        self.room, self.kernel = _start(job.room, spec)
+        uses_torch = any("torch" in cell.source for cell in job.notebook.cells)
+        self.without = spec.forbidden if uses_torch else tuple(sorted({*spec.forbidden, "torch"}))
+        self.room, self.kernel = _start(job.room, spec, self.without)
 
     def __enter__(self):
         return self
@@ -150,7 +152,7 @@ class _Run:
         self.kernel = None
         while self.restarts < RESTARTS and time.monotonic() < self.end and self.kernel is None:
             self.restarts += 1
-            self.room, self.kernel = _start(self.job.room, self.spec)
+            self.room, self.kernel = _start(self.job.room, self.spec, self.without)
             for source in list(self.done):
                 if time.monotonic() > self.end:
                     break
@@ -187,22 +189,22 @@ class _InRoom:
         return self._uses
 
 
-def _start(room: str, spec: Spec) -> tuple[str, Kernel]:
-    """A kernel, warm if asked for and possible, and which it became."""
+def _start(room: str, spec: Spec, without: tuple[str, ...]) -> tuple[str, Kernel]:
+    """A kernel, warm if asked for and possible, and which it became.  without: what a warm process need not import."""
     if room == "none":
         return room, Kernel(spec, fenced=False)
     if room == "warm":
         try:
-            return room, Kernel(spec, _nursery(spec.forbidden))
+            return room, Kernel(spec, _nursery(without))
         except SandboxError:
             _nursery.cache_clear()
     return "cold", Kernel(spec)
 
 
 @functools.cache
-def _nursery(forbidden):
+def _nursery(without):
     """One for all submissions that this process runs."""
-    nursery = Nursery(forbidden)
+    nursery = Nursery(without)
     atexit.register(nursery.close)
     return nursery
 

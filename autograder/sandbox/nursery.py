@@ -19,11 +19,11 @@ PRELOAD = ("pyseccomp", "numpy", "matplotlib.pyplot", "matplotlib.backends.backe
 
 
 class Nursery:
-    """A warm process without the modules in `forbidden`."""
+    """A warm process, which has imported PRELOAD, but for the modules in `without` and what is below them."""
 
-    def __init__(self, forbidden: tuple[str, ...]):
+    def __init__(self, without: tuple[str, ...]):
         """Raises SandboxError if it cannot be."""
-        wanted = [m for m in PRELOAD if not any(m == f or m.startswith(f + ".") for f in forbidden)]
+        wanted = [m for m in PRELOAD if not any(m == w or m.startswith(w + ".") for w in without)]
         self._lock = threading.Lock()  # a cluster's worker may use it from several threads
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
