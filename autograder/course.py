@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copy
 import fcntl
 import hashlib
 import os
@@ -31,7 +30,7 @@ from autograder.build import source_notebooks
 from autograder.collect import Collected, found_notebooks
 from autograder.execute import ExecuteInRoom, already_run
 from autograder.exercise import load_all
-from autograder.handed_in import unreadable
+from autograder.handed_in import read
 from autograder.sandbox.room import obstacle
 from autograder.workers import Submission, run_all
 
@@ -165,7 +164,7 @@ class Course:
         unknown = set(students) - {s for s, _ in pairs}
         if unknown:
             raise CourseError(f"No submission from {', '.join(sorted(unknown))}.")
-        return [(s, n) for s, n in pairs if not students or s in students]
+        return pairs
 
     def grade(self, pairs: list[tuple[str, str]], force: bool = False, workers: int | None = None,
               room: str = "", pool: Callable[[], Executor] | None = None) -> Iterator[Graded]:
@@ -197,23 +196,18 @@ class Course:
 
     def job(self, student: str, slug: str, seed: int | None = None) -> Submission | str:
         """A submission ready to be run, with fresh hidden probes or those of `seed`; or why it cannot be."""
-        path = self._submitted(student, slug)
-        if why := unreadable(path):
-            return why
+        try:
+            content = read(self._submitted(student, slug))
+        except ValueError as e:
+            return str(e)
         with chdir(self.root):
             job = ExecuteInRoom(config=self.settings).job(self.released(slug), slug, slug, seed)
-        return Submission(path.read_bytes(), job)
+        return Submission(content, job)
 
     def released(self, slug: str) -> nbformat.NotebookNode:
         """The student version of a notebook as it is graded: with the hidden tests of an instructor's own."""
         paths = [self.root / step / slug / f"{slug}.ipynb" for step in ("release", "source")]
-        released, source = (_read_notebook(path, path.stat().st_mtime_ns) for path in paths)
-        tests = {c.metadata.nbgrader.grade_id: c.source for c in source.cells if is_locked(c) and is_grade(c)}
-        released = copy.deepcopy(released)
-        for cell in released.cells:
-            if is_locked(cell) and is_grade(cell):
-                cell.source = tests.get(cell.metadata.nbgrader.grade_id, cell.source)
-        return released
+        return _with_hidden_tests(*paths, *(path.stat().st_mtime_ns for path in paths))
 
     def autograded(self, student: str, slug: str) -> nbformat.NotebookNode:
         """A graded submission, with its outputs."""
@@ -301,9 +295,14 @@ class Course:
 
 
 @cache
-def _read_notebook(path, changed):
-    """A notebook of the course, read once for each time it is changed."""
-    return nbformat.read(path, as_version=4)
+def _with_hidden_tests(release, source, *changed):
+    """The released notebook with the locked tests of its source; made once for each time a file is changed."""
+    released, source = (nbformat.read(path, as_version=4) for path in (release, source))
+    tests = {c.metadata.nbgrader.grade_id: c.source for c in source.cells if is_locked(c) and is_grade(c)}
+    for cell in released.cells:
+        if is_locked(cell) and is_grade(cell):
+            cell.source = tests.get(cell.metadata.nbgrader.grade_id, cell.source)
+    return released
 
 
 def _recorded(book):

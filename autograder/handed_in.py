@@ -14,18 +14,6 @@ MAX_PARTS = 5_000_000  # values in the JSON; each takes some hundred bytes of me
 MAX_DEPTH = 50  # of lists in lists; nbformat copies notebooks by recursion
 
 
-def unreadable(path: Path) -> str:
-    """Why the file at `path` cannot be graded as a notebook, in a sentence; "" if it can."""
-    try:
-        content = _read(path)
-        parse(content)
-    except ValueError as e:
-        return str(e)
-    if content.startswith(b"\xef\xbb\xbf"):  # collect takes it off
-        return "it begins with a byte order mark, which nbgrader cannot read; collect it again."
-    return ""
-
-
 def parse(content: bytes) -> dict:
     """The JSON of a notebook of format 4 that nbformat can read.
 
@@ -48,16 +36,22 @@ def parse(content: bytes) -> dict:
     return data
 
 
-def _read(path):
-    """The bytes of a plain file: no link is followed, and nothing opened that could block, such as a FIFO."""
+def read(path: Path) -> bytes:
+    """The bytes of a plain file: no link is followed, and nothing opened that could block, such as a FIFO.
+
+    Raises ValueError, with a sentence, for anything else.
+    """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise ValueError("it is not a file but a link, a folder or a device; hand in the notebook itself.")
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         with open(file, "rb") as f:
-            return f.read(MAX_BYTES + 1)
+            content = f.read(MAX_BYTES + 1)
     except OSError as e:
         raise ValueError(f"it cannot be read: {e.strerror}.") from e
+    if content.startswith(b"\xef\xbb\xbf"):  # collect takes it off
+        raise ValueError("it begins with a byte order mark, which nbgrader cannot read; collect it again.")
+    return content
 
 
 def _fault(data):

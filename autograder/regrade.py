@@ -13,7 +13,7 @@ import nbformat
 from nbgrader.api import MissingEntry
 from nbgrader.utils import determine_grade, is_grade
 
-from autograder import build, nbg
+from autograder import build
 from autograder.course import Course, CourseError, Graded
 from autograder.exercise import load_all
 from autograder.workers import run_all

@@ -42,9 +42,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autograder import sources
-from autograder.build import source_notebooks
 from autograder.course import Course
-from autograder.exercise import load_all
 from autograder.intake import prepare
 from autograder.run import run
 from autograder.workers import run_submission

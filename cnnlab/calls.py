@@ -253,6 +253,11 @@ def _time_limit(seconds: float):
         signal.signal(signal.SIGALRM, previous)
 
 
+def module_of(name: str, modules: tuple[str, ...]) -> str:
+    """Which of `modules` the module `name` is, or lies in; "" if none."""
+    return next((module for module in modules if name == module or name.startswith(module + ".")), "")
+
+
 @contextlib.contextmanager
 def _without(modules: tuple[str, ...]):
     """Raise Forbidden in the block when a function of one of `modules` is called.
@@ -261,10 +266,8 @@ def _without(modules: tuple[str, ...]):
     """
     def watch(frame, event, arg):
         name = frame.f_globals.get("__name__") if event == "call" else getattr(arg, "__module__", None)
-        if isinstance(name, str) and event in ("call", "c_call"):
-            for module in modules:
-                if name == module or name.startswith(module + "."):
-                    raise Forbidden(module)
+        if isinstance(name, str) and event in ("call", "c_call") and (module := module_of(name, modules)):
+            raise Forbidden(module)
 
     # A module that was never imported cannot be used, and watching slows down.
     loaded = any(module in sys.modules for module in modules)
@@ -276,14 +279,19 @@ def _without(modules: tuple[str, ...]):
         sys.setprofile(previous)
 
 
+def stopped_says() -> str:
+    """What to say of a call whose time was up."""
+    return (f"It was stopped: a call may take {CALL_LIMIT:g} seconds, all calls of a check {CHECK_LIMIT:g}. "
+            "Most often a loop never ends.")
+
+
 def _explain(error, function) -> str:
     if _is_stub(error):
         if (inner := _innermost(error)) != _name(function):
             return f"It calls `{inner}`, which is not written yet. Complete that one first."
         return "Not written yet. Replace `raise NotImplementedError()` with your code."
     if isinstance(error, Stopped):
-        text = (f"It was stopped: a call may take {CALL_LIMIT:g} seconds, all calls of a check "
-                f"{CHECK_LIMIT:g}. Most often a loop never ends.")
+        text = stopped_says()
     elif isinstance(error, RecursionError):
         text = "It called itself until Python stopped it (RecursionError): the recursion has no end."
     elif isinstance(error, Forbidden):

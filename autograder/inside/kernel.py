@@ -144,7 +144,7 @@ def _refuse(forbidden: list[str]) -> None:
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
 
-    from cnnlab.calls import Forbidden
+    from cnnlab.calls import Forbidden, module_of
 
     class Absent:
         def __init__(self, module):
@@ -173,10 +173,8 @@ def _refuse(forbidden: list[str]) -> None:
     class Finder:
         @staticmethod
         def find_spec(name, path=None, target=None):
-            for module in forbidden:
-                if name == module or name.startswith(module + "."):
-                    return ModuleSpec(name, Absence(module), is_package=True)
-            return None
+            module = module_of(name, forbidden)
+            return ModuleSpec(name, Absence(module), is_package=True) if module else None
 
     if forbidden:
         sys.meta_path.insert(0, Finder)

@@ -26,7 +26,7 @@ from autograder.inside.lock_down import MB
 from autograder.neutral import output as neutral_output
 from autograder.sandbox.nursery import Nursery
 from autograder.sandbox.room import START_LIMIT, Room, SandboxError, Spec, Unfenced, json_line, room_settings
-from cnnlab.calls import CALL_LIMIT, CHECK_LIMIT, Failure, Reply
+from cnnlab.calls import CALL_LIMIT, Failure, Reply, stopped_says
 from cnnlab.probes import Probe
 from cnnlab.wire import Malformed, pack, unpack, whole
 
@@ -199,8 +199,7 @@ class Kernel:
                 answers.append((data, [bytes(b) for b in message.get("buffers", [])]))
 
         parent = self._send("comm_msg", {"comm_id": self._comm, "data": request | {"number": self._requests}}, buffers)
-        late = _stopped().failure.says
-        stopped = self._follow(parent, limit + GRACE, late, take)
+        stopped = self._follow(parent, limit + GRACE, stopped_says(), take)
         if stopped and not answers:
             return {"value": None, "failure": {"name": "Stopped", "says": stopped, "kind": "stopped"}}, []
         return answers[0] if answers else ({"problem": "no answer came"}, [])
@@ -320,12 +319,8 @@ class _Outputs:
 
 
 def _probe(probe, buffers):
-    def form(value):
-        if isinstance(value, NotebookNode):
-            raise TypeError
-        return pack(value, buffers, _no_objects)
-
-    return {"args": [form(a) for a in probe.args], "kwargs": {k: form(v) for k, v in probe.kwargs.items()}}
+    return {"args": [pack(a, buffers, _no_objects) for a in probe.args],
+            "kwargs": {k: pack(v, buffers, _no_objects) for k, v in probe.kwargs.items()}}
 
 
 def _no_objects(value):
@@ -354,9 +349,7 @@ def _own_memory():
 
 
 def _stopped():
-    says = (f"It was stopped: a call may take {CALL_LIMIT:g} seconds, all calls of a check {CHECK_LIMIT:g}. "
-            "Most often a loop never ends.")
-    return Reply(failure=Failure("Stopped", says, "stopped"))
+    return Reply(failure=Failure("Stopped", stopped_says(), "stopped"))
 
 
 def _how(code):

@@ -10,6 +10,7 @@ import sys
 import threading
 
 from autograder.sandbox.room import START_LIMIT, Room, SandboxError, environment, namespaces, wait_for_line
+from cnnlab.calls import module_of
 
 # What the notebooks of the course import, and parts of it that would be imported at first use.  Nothing
 # of matplotlib_inline: loaded before there is a kernel, it shows no figures.
@@ -23,7 +24,7 @@ class Nursery:
 
     def __init__(self, without: tuple[str, ...]):
         """Raises SandboxError if it cannot be."""
-        wanted = [m for m in PRELOAD if not any(m == w or m.startswith(w + ".") for w in without)]
+        wanted = [m for m in PRELOAD if not module_of(m, without)]
         self._lock = threading.Lock()  # a cluster's worker may use it from several threads
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from nbconvert.exporters import NotebookExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
-from autograder.handed_in import MAX_CELLS, parse, unreadable
+from autograder.handed_in import MAX_CELLS, parse, read
 from autograder.intake import RestoreCells, prepare, repair
+
+
+def unreadable(path):
+    """Why the file cannot be graded, as a worker would say it; "" if it can."""
+    try:
+        parse(read(path))
+    except ValueError as e:
+        return str(e)
+    return ""
 
 
 def graded(grade_id, **flags):

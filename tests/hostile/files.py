@@ -33,34 +33,19 @@ def beside(name, what, files, **how):
     return attack(name, what, "", files=files, **how)
 
 
-def link(folder, fill):
-    path = folder / "00_start_here.ipynb"
-    path.unlink()
-    path.symlink_to(fill("@HOME@/notes/private.txt"))
-
-
-def link_to_another(folder, fill):
-    path = folder / "00_start_here.ipynb"
-    path.unlink()
-    path.symlink_to(fill("@COURSE@/submitted/aa_plain/00_start_here/00_start_here.ipynb"))
-
-
-def link_to_source(folder, fill):
-    path = folder / "00_start_here.ipynb"
-    path.unlink()
-    path.symlink_to(fill("@COURSE@/source/00_start_here/00_start_here.ipynb"))
+def link_to(target):
+    """Puts a link to `target` in place of the notebook."""
+    def place(folder, fill):
+        path = folder / "00_start_here.ipynb"
+        path.unlink()
+        path.symlink_to(fill(target))
+    return place
 
 
 def fifo(folder, fill):
     path = folder / "00_start_here.ipynb"
     path.unlink()
     os.mkfifo(path)
-
-
-def device(folder, fill):
-    path = folder / "00_start_here.ipynb"
-    path.unlink()
-    path.symlink_to("/dev/zero")
 
 
 def directory(folder, fill):
@@ -105,12 +90,14 @@ CASES = [
            dict.fromkeys(["ipython_config.py", "ipython_kernel_config.py", ".ipython/profile_default/startup/a.py",
                           "jupyter_config.py", "jupyter_nbconvert_config.py", "nbgrader_config.py"], SITE)),
     attack("linked_files", "links beside the notebook that lead to private files", READ_LINKS, place=linked_folder),
-    attack("link_for_a_notebook", "a link to a private file in place of the notebook", place=link),
+    attack("link_for_a_notebook", "a link to a private file in place of the notebook",
+           place=link_to("@HOME@/notes/private.txt")),
     attack("link_to_another_student", "a link to another student's notebook in place of the notebook",
-           place=link_to_another),
-    attack("link_to_the_solution", "a link to the source notebook in place of the notebook", place=link_to_source),
+           place=link_to("@COURSE@/submitted/aa_plain/00_start_here/00_start_here.ipynb")),
+    attack("link_to_the_solution", "a link to the source notebook in place of the notebook",
+           place=link_to("@COURSE@/source/00_start_here/00_start_here.ipynb")),
     attack("fifo_for_a_notebook", "a FIFO, which never answers, in place of the notebook", place=fifo),
-    attack("device_for_a_notebook", "a link to /dev/zero in place of the notebook", place=device),
+    attack("device_for_a_notebook", "a link to /dev/zero in place of the notebook", place=link_to("/dev/zero")),
     attack("folder_for_a_notebook", "a folder in place of the notebook", place=directory),
     attack("no_notebook", "an empty folder", place=nothing),
     attack("other_notebooks", "broken notebooks beside the notebook", place=other_notebook),
