@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import inspect
 import pkgutil
@@ -11,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cnnlab.calls import carry_out, copied
 from cnnlab.compare import same
 from cnnlab.probes import Probe, Raises, Shipped, decode, encode
 
 HIDDEN_PROBES = 6  # drawn afresh for each grading run
 
 # What the NumPy exercises do without: it would do the work for them.
-FORBIDDEN = ("torch", "scipy.signal", "scipy.ndimage")
+FORBIDDEN = ("torch", "scipy.signal", "scipy.ndimage", "cnnlab.layers")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Exercise:
 
     id: the name in `check("id", ...)`; unique in the course.
     points: what a full answer earns.
-    oracle: a trusted, independent implementation with the student's signature.
+    oracle: a trusted, independent implementation with the student's signature: a function, or a class.
     probes: calls whose inputs tell wrong answers apart; shown to the student when they fail.
     random: draws one more such call from a NumPy generator, for the grader; None without arguments.
     mistakes: known wrong answers.
@@ -60,9 +60,13 @@ class Exercise:
     forbidden: tuple[str, ...] = FORBIDDEN
 
 
-def call(*args, part: str = "", **kwargs) -> Probe:
-    """A probe: the student's function will be called with these arguments."""
-    return Probe(args, kwargs, part=part)
+def call(*args, part: str = "", steps: tuple = (), **kwargs) -> Probe:
+    """A probe: the student's function will be called with these arguments.
+
+    steps: for a class, what is done with the object, as in cnnlab.probes.Probe:
+    `call(weight, steps=[("forward", {"x": x}), ("backward", {"dy": dy}), ("grad_weight", None)])`.
+    """
+    return Probe(args, kwargs, part=part, steps=tuple(steps))
 
 
 def load_all() -> dict[str, list[Exercise]]:
@@ -94,7 +98,7 @@ def _evaluate(exercise, function, probes):
             raise ValueError(f"{exercise.id}: the oracle itself raises {expected.name} on a probe.")
         wrong = {m.name: answer(m.run, probe) for m in exercise.mistakes}
         filled.append(Probe(probe.args, probe.kwargs, expected,
-                            {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part))
+                            {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part, probe.steps))
     return Shipped(exercise.id, exercise.points, function,
                    tuple(inspect.signature(exercise.oracle).parameters), tuple(filled),
                    {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints),
@@ -107,18 +111,18 @@ def _as_shipped(probe):
     Expected values must belong to these inputs: after a cancellation the difference would show.
     """
     return replace(probe, args=decode(encode(probe.args)),
-                   kwargs={k: decode(encode(v)) for k, v in probe.kwargs.items()})
+                   kwargs={k: decode(encode(v)) for k, v in probe.kwargs.items()},
+                   steps=tuple((name, given and {k: decode(encode(v)) for k, v in given.items()})
+                               for name, given in probe.steps))
 
 
 def answer(function: Callable, probe: Probe):
-    """What `function` returns on copies of the probe's arguments, or Raises."""
-    args, kwargs = copy.deepcopy((probe.args, probe.kwargs))
+    """What `function` gives for the probe, on copies of its inputs, or Raises."""
     try:
         with np.errstate(all="ignore"):
-            value = function(*args, **kwargs)
+            return carry_out(function, copied(probe))
     except Exception as e:  # noqa: BLE001  a mistake may fail in any way; which one is the data
         return Raises(type(e).__name__)
-    return np.array(value) if isinstance(value, np.ndarray) else value
 
 
 def _equal(expected, value):

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -109,11 +109,10 @@ class Local:
         return ""
 
     def call(self, probe: Probe, limit: float, forbidden: tuple[str, ...] = ()) -> Reply:
-        return call(self.function, probe.args, probe.kwargs, limit, forbidden)
+        return call(self.function, probe, limit, forbidden)
 
     def uses(self) -> tuple[str, ...]:
-        code = getattr(self.function, "__code__", None)
-        return (*code.co_names, *code.co_freevars) if code else ()
+        return tuple(name for code in _codes(self.function) for name in (*code.co_names, *code.co_freevars))
 
 
 @dataclass(frozen=True)
@@ -168,24 +167,40 @@ def _difference(probe, reply):
                                   f"compared with {describe(probe.expected)}.")
 
 
-def call(function, args: tuple, kwargs: dict, limit: float = CALL_LIMIT, forbidden: tuple[str, ...] = ()) -> Reply:
-    """Call `function` on copies of the arguments, for at most `limit` seconds, without the modules in `forbidden`.
+def carry_out(function, probe: Probe):
+    """What `function` gives for `probe`, on the probe's own arguments; raises what it raises."""
+    value = _snapshot(function(*probe.args, **probe.kwargs))
+    if not probe.steps:
+        return value
+    return tuple(_snapshot(getattr(value, name) if given is None else getattr(value, name)(*given.values()))
+                 for name, given in probe.steps)
+
+
+def copied(probe: Probe) -> Probe:
+    """The probe with copies of its inputs, so that a function that changes them cannot spoil the next call."""
+    return replace(probe, args=tuple(map(_fresh, probe.args)), kwargs={k: _fresh(v) for k, v in probe.kwargs.items()},
+                   steps=tuple((name, given and {k: _fresh(v) for k, v in given.items()})
+                               for name, given in probe.steps))
+
+
+def call(function, probe: Probe, limit: float = CALL_LIMIT, forbidden: tuple[str, ...] = ()) -> Reply:
+    """Call `function` on copies of the probe's inputs, for at most `limit` seconds, without the modules in `forbidden`.
 
     Catches what it prints and raises, KeyboardInterrupt excepted.
     """
-    own_args, own_kwargs = tuple(map(_fresh, args)), {k: _fresh(v) for k, v in kwargs.items()}
+    own = copied(probe)
     printed = _Kept()
     value = failure = None
     try:
         with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), np.errstate(),
               warnings.catch_warnings(), _without(forbidden), _time_limit(limit)):
-            value = _snapshot(function(*own_args, **own_kwargs))
+            value = carry_out(function, own)
     except KeyboardInterrupt:
         raise
     except BaseException as e:  # SystemExit too: a student's `exit()` is an answer like another
-        kind = "stub" if _is_stub(e) and _innermost(e) == _name(function) else "stopped" if isinstance(e, Stopped) else ""
+        kind = "stub" if _is_own_stub(e, function) else "stopped" if isinstance(e, Stopped) else ""
         failure = Failure(type(e).__name__, _explain(e, function), kind)
-    changed = "" if failure else _changed(function, args, kwargs, own_args, own_kwargs)
+    changed = "" if failure else _changed(function, probe, own)
     return Reply(value, failure, printed.getvalue(), changed)
 
 
@@ -208,17 +223,16 @@ def _snapshot(value):
 
 
 def _fresh(value):
-    """A copy, so that a function that changes its arguments cannot spoil the next call."""
     if isinstance(value, np.ndarray):
         return value.copy() if value.flags.c_contiguous else strided(value)
     return copy.deepcopy(value)
 
 
-def _changed(function, args, kwargs, own_args, own_kwargs):
+def _changed(function, probe, own):
     """The name of the first array that is not what it was, or ""."""
-    names = [*_parameters(function, len(args)), *kwargs]
-    before, after = [*args, *kwargs.values()], [*own_args, *own_kwargs.values()]
-    for name, old, new in zip(names, before, after):
+    names = [*_parameters(function, len(probe.args)), *probe.kwargs,
+             *(name for _, given in probe.steps for name in given or ())]
+    for name, old, new in zip(names, probe.inputs(), own.inputs()):
         if isinstance(old, np.ndarray) and not np.array_equal(old, new, equal_nan=old.dtype.kind in "fc"):
             return name
     return ""
@@ -287,8 +301,8 @@ def stopped_says() -> str:
 
 def _explain(error, function) -> str:
     if _is_stub(error):
-        if (inner := _innermost(error)) != _name(function):
-            return f"It calls `{inner}`, which is not written yet. Complete that one first."
+        if not _is_own_stub(error, function):
+            return f"It calls `{_innermost(error)}`, which is not written yet. Complete that one first."
         return "Not written yet. Replace `raise NotImplementedError()` with your code."
     if isinstance(error, Stopped):
         text = stopped_says()
@@ -315,14 +329,21 @@ def _is_stub(error):
     return isinstance(error, NotImplementedError) and not _message(error)
 
 
+def _is_own_stub(error, function):
+    """True if `function`, or a method of the class `function`, is what is not written yet."""
+    return _is_stub(error) and _innermost(error) in [code.co_name for code in _codes(function)]
+
+
 def _innermost(error):
     """The name of the student's function in which `error` was raised."""
     frames = _own_frames(error)
     return frames[-1].name if frames else ""
 
 
-def _name(function):
-    return getattr(getattr(function, "__code__", None), "co_name", "")
+def _codes(function):
+    """The code of a function, or of the methods of a class."""
+    found = vars(function).values() if isinstance(function, type) else [function]
+    return [f.__code__ for f in found if hasattr(f, "__code__")]
 
 
 def _own_frames(error):

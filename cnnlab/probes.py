@@ -27,6 +27,9 @@ class Raises:
 class Probe:
     """One call of the student's function, and what it should return.
 
+    steps: for a class, what is done with the object that the call makes: (method, its arguments by name) or
+    (attribute, None), one after the other.  The answer is then the tuple of what each step gave.  The names
+    of arguments are for the reader; a value that comes twice needs two.
     mistakes: what each mistake returns here, by name, where that is not `expected`.
     part: the part of the exercise this belongs to; every part counts the same.
     """
@@ -36,12 +39,16 @@ class Probe:
     expected: object = None
     mistakes: dict = field(default_factory=dict)
     part: str = ""
+    steps: tuple[tuple[str, dict | None], ...] = ()
 
     @property
     def size(self) -> int:
         """How many numbers go in: the smallest failing probe is the one to show."""
-        values = [*self.args, *self.kwargs.values()]
-        return sum(np.size(v) for v in values if not isinstance(v, str))
+        return sum(np.size(v) for v in self.inputs() if not isinstance(v, str))
+
+    def inputs(self) -> list:
+        """Every value that goes in: the arguments of the call and of its steps, in order."""
+        return [*self.args, *self.kwargs.values(), *(v for _, given in self.steps for v in (given or {}).values())]
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def load(exercise: str, folder: Path = FOLDER) -> Shipped:
 def from_json(data: dict) -> Shipped:
     probes = tuple(
         Probe(tuple(decode(a) for a in p["args"]), {k: decode(v) for k, v in p["kwargs"].items()},
-              decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()}, p["part"])
+              decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()}, p["part"],
+              tuple((name, given and {k: decode(v) for k, v in given.items()}) for name, given in p.get("steps", [])))
         for p in data["probes"])
     return Shipped(data["id"], data["points"], data["function"], tuple(data["parameters"]), probes,
                    data["mistakes"], tuple(data["hints"]), tuple(data["forbidden"]))
@@ -89,6 +97,8 @@ def to_json(exercise: Shipped) -> dict:
         "mistakes": exercise.mistakes, "hints": list(exercise.hints),
         "probes": [{"part": p.part, "args": [encode(a) for a in p.args],
                     "kwargs": {k: encode(v) for k, v in p.kwargs.items()},
+                    **({"steps": [[name, given and {k: encode(v) for k, v in given.items()}]
+                                  for name, given in p.steps]} if p.steps else {}),
                     "expected": encode(p.expected),
                     "mistakes": {k: encode(v) for k, v in p.mistakes.items()}}
                    for p in exercise.probes]}

@@ -96,7 +96,7 @@ def _sentences(verdict):
                  f"Called: {_call(verdict)}."]
         lines += [difference.message] if difference.layer in ("call", "input") else []
     else:
-        where = f"In the returned tuple, at {difference.path}: " if difference.path else ""
+        where = _place(shown.probe, difference.path)
         lines = [f"Called: {_call(verdict)}.", where + difference.message, difference.where]
     lines += [f"Likely cause: {verdict.cause}"] if verdict.cause else []
     return [line for line in lines if line]
@@ -105,19 +105,39 @@ def _sentences(verdict):
 def _call(verdict):
     """The call as code, and what the arrays in it are."""
     probe = verdict.shown.probe
-    args = [name if isinstance(a, np.ndarray) else repr(a)
-            for name, a in zip(verdict.exercise.parameters, probe.args)]
-    args += [f"{name}={name if isinstance(v, np.ndarray) else repr(v)}" for name, v in probe.kwargs.items()]
+    args = [_value(name, v) for name, v in zip(verdict.exercise.parameters, probe.args)]
+    args += [f"{name}={_value(name, v)}" for name, v in probe.kwargs.items()]
+    called = f"`{'layer = ' if probe.steps else ''}{verdict.exercise.function}({', '.join(args)})`"
+    called += "".join(f", then `{_step(step)}`" for step in probe.steps)
     arrays = [f"{name} of shape {v.shape}" + (f" and dtype {v.dtype}" if v.dtype != float else "")
               + ("" if v.flags.c_contiguous else " (a strided view)")
               for name, v in _arrays(verdict).items()]
-    return f"`{verdict.exercise.function}({', '.join(args)})`" + (f" with {', '.join(arrays)}" if arrays else "")
+    return called + (f" with {', '.join(arrays)}" if arrays else "")
+
+
+def _value(name, value):
+    return name if isinstance(value, np.ndarray) else repr(value)
+
+
+def _step(step):
+    name, given = step
+    return f"layer.{name}" + ("" if given is None else f"({', '.join(_value(k, v) for k, v in given.items())})")
+
+
+def _place(probe, path):
+    """Where in the answer a difference is: in what a step gave, in a tuple."""
+    if probe.steps and path:
+        number, path = re.match(r"\[(\d+)\](.*)", path).groups()
+        return f"`{_step(probe.steps[int(number)])}`{f', at {path}' if path else ''}: "
+    return f"In the returned tuple, at {path}: " if path else ""
 
 
 def _arrays(verdict):
     """The arrays among the arguments of the call, by the name of the parameter."""
     probe = verdict.shown.probe
     named = dict(zip(verdict.exercise.parameters, probe.args)) | probe.kwargs
+    for _, given in probe.steps:
+        named |= given or {}
     return {name: v for name, v in named.items() if isinstance(v, np.ndarray)}
 
 

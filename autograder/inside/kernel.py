@@ -103,8 +103,7 @@ class Server:
         from cnnlab.wire import Malformed, pack
 
         (probe,) = self._probes([request["probe"]], received)
-        reply = call(self._target(request["target"]), probe.args, probe.kwargs, request["limit"],
-                     tuple(request["forbidden"]))
+        reply = call(self._target(request["target"]), probe, request["limit"], tuple(request["forbidden"]))
         failure = reply.failure and {"name": reply.failure.name[:200], "says": reply.failure.says[:2000],
                                      "kind": reply.failure.kind}
         try:
@@ -125,8 +124,11 @@ class Server:
         from cnnlab.probes import Probe
         from cnnlab.wire import unpack
 
-        return tuple(Probe(tuple(unpack(a, buffers, self.held.__getitem__) for a in form["args"]),
-                           {k: unpack(v, buffers, self.held.__getitem__) for k, v in form["kwargs"].items()})
+        def values(form):
+            return {k: unpack(v, buffers, self.held.__getitem__) for k, v in form.items()}
+
+        return tuple(Probe(tuple(unpack(a, buffers, self.held.__getitem__) for a in form["args"]), values(form["kwargs"]),
+                           steps=tuple((name, given and values(given)) for name, given in form["steps"]))
                      for form in forms)
 
     def _keep(self, value):

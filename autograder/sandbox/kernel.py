@@ -319,8 +319,11 @@ class _Outputs:
 
 
 def _probe(probe, buffers):
-    return {"args": [pack(a, buffers, _no_objects) for a in probe.args],
-            "kwargs": {k: pack(v, buffers, _no_objects) for k, v in probe.kwargs.items()}}
+    def values(given):
+        return {k: pack(v, buffers, _no_objects) for k, v in given.items()}
+
+    return {"args": [pack(a, buffers, _no_objects) for a in probe.args], "kwargs": values(probe.kwargs),
+            "steps": [[name, given and values(given)] for name, given in probe.steps]}
 
 
 def _no_objects(value):
