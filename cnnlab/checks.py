@@ -134,8 +134,9 @@ def blame_callee(verdict: Verdict, answer: Callee, failing: set[str]) -> Verdict
         return verdict
     culprits = [f"`{name}`" for name in answer.uses() if name in failing]
     failing.add(verdict.exercise.function)
-    if not culprits or verdict.cause:
+    if not culprits:
         return verdict
-    return replace(verdict, cause=f"It calls {' and '.join(culprits)}, whose own check fails. "
+    # A mistake of the callee often makes the caller's answers look like another mistake.
+    return replace(verdict, mistake="", cause=f"It calls {' and '.join(culprits)}, whose own check fails. "
                                   "Make that one right first, then run this check again.")
 

@@ -305,6 +305,20 @@ def test_a_wrong_function_that_is_called_gets_the_blame_until_it_is_right(monkey
     assert "Likely cause" not in capsys.readouterr().out
 
 
+def test_a_mistake_that_follows_from_a_wrong_function_is_not_named():
+    def square(x):
+        return x**2
+
+    def double(x):
+        return square(x)
+
+    verdict = judge(exercise(), Local(double))
+    assert verdict.mistake == "squares"
+    assert checks.blame_callee(verdict, Local(double), set()).mistake == "squares"
+    blamed = checks.blame_callee(verdict, Local(double), {"square"})
+    assert blamed.mistake == "" and blamed.cause.startswith("It calls `square`")
+
+
 def test_hints_come_one_at_a_time_and_the_last_stays(capsys):
     hints = load("brighten").hints
     checks._rungs.clear()
