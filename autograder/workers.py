@@ -108,6 +108,9 @@ class _Crew:
     def leave(self, wait: bool) -> None:
         """Give it no more to do, and forget what has not begun unless it is to `wait`."""
         if isinstance(self._executor, ProcessPoolExecutor):
+            if sys.version_info < (3, 11, 5) and (self._executor._broken or not wait):
+                # gh-94777: with every worker gone, what is still being written to them was waited for, for ever.
+                self._executor._call_queue._reader.close()
             self._executor.shutdown(wait, cancel_futures=not wait)
         elif self._executor:
             self._executor.shutdown(wait)  # a cluster's knows no cancel_futures: it cancels what is not waited for
