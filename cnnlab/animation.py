@@ -160,7 +160,7 @@ def norm_groups(sizes: tuple[int, int, int] = (3, 4, 5), groups: int = 2, interv
                    "entries that share a mean and a variance.")
 
 
-def dropping(image: np.ndarray, p: float = 0.5, passes: int = 40, interval: int = 300):
+def dropping(image: np.ndarray, p: float = 0.5, passes: int = 30, interval: int = 300):
     """A player that drops the pixels of `image` (H, W) again and again and shows the mean of the passes so far.
 
     Inverted dropout with rate `p`, from a seeded generator.  Returns HTML, or nothing while nbgrader grades.

@@ -18,6 +18,8 @@
 #   does.
 
 # %%
+import os
+
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,14 +30,14 @@ from cnnlab.data import digits, grey, photo
 # %% [markdown]
 # ## Why the size of the numbers matters
 #
-# A layer multiplies its input by weights. If it makes the numbers 1.2 times as large, thirty such layers make
-# them $1.2^{30} \approx 237$ times as large, and if it shrinks them by the same factor, 237 times smaller.
-# Gradients pass the same weights on their way back.
+# A layer multiplies its input by weights. If the weights are a little too large, so is what comes out, and
+# the next layer multiplies it again. Gradients pass the same weights on their way back.
 #
 # Here digits pass through 30 random layers, each followed by ReLU. The scale 1 is chosen so that the size is
 # kept on average (He et al., 2015; notebook 08 derives it).
 #
-# **Predict.** The scales 0.8 and 1.25 are each 20 to 25 % off. How large are the numbers after 30 layers?
+# **Predict.** With weights 1.25 times as large, or 0.8 times, how far from those of scale 1 are the numbers
+# after 30 layers: a few times, a few hundred times, or a million times?
 
 # %%
 images, labels = digits()                                      # (1797, 8, 8), (1797,)
@@ -57,19 +59,22 @@ def draw_sizes(sizes):
     """The standard deviations, layer by layer, one curve for each scale."""
     fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     for (scale, values), style in zip(sizes.items(), ("v:", "o-", "^--")):
-        ax.semilogy(range(1, 31), values, style, color="0.3", markerfacecolor="tab:orange", label=f"scale {scale}")
-    ax.set(xlabel="layer", ylabel="standard deviation")
+        ax.semilogy(range(1, 31), values, style, color="0.3", markerfacecolor="tab:orange",
+                    label=f"scale {scale}")
+    ax.set(xlabel="layer", ylabel="standard deviation", ylim=(3e-4, 2e3))
     ax.legend(frameon=False, loc="upper left")
     plt.show()
 
-
+# %%
 sizes = {scale: through_layers(scale) for scale in (0.8, 1.0, 1.25)}
 draw_sizes(sizes)
+growth = sizes[1.25][-1] / sizes[1.0][-1]
+print(f"after 30 layers, scale 1.25 over scale 1: {growth:.0f}; 1.25 to the power 30: {1.25 ** 30:.0f}")
 
 # %% [markdown]
-# With the axis in powers of ten the curves are about straight: the error multiplies, layer after layer. At
-# scale 1.25 the numbers grow about a thousandfold, at 0.8 they shrink as much. Only scale 1 stays in range,
-# and training changes the weights, so a good start alone does not keep it there.
+# The axis is in powers of ten, and the curves are about straight: the factor multiplies, layer after layer.
+# 808 times too large at scale 1.25, and 808 times too small at 0.8. Only scale 1 stays in range, and training
+# changes the weights, so a good start alone does not keep it there.
 
 # %% [markdown]
 # ## Normalise each feature
@@ -81,8 +86,8 @@ draw_sizes(sizes)
 # \hat x_n = \frac{x_n - \mu}{\sqrt{v + \varepsilon}}, \qquad y_n = \gamma\,\hat x_n + \beta .$$
 #
 # $v$ is the **biased** variance, divided by N. The small ε keeps the root away from 0. γ and β are learned,
-# one pair for each feature, so that the next layer can have any scale and centre that serves it. PyTorch calls
-# γ the `weight` and β the `bias` of the layer.
+# one pair for each feature, so that the next layer can have any scale and centre that serves it. PyTorch
+# calls γ the `weight` and β the `bias` of the layer.
 
 # %% [markdown]
 # ### Exercise: batch norm of a table
@@ -93,8 +98,8 @@ draw_sizes(sizes)
 # - a feature may be constant over the batch;
 # - return (N, D), float64.
 #
-# If you are stuck, run `hint("batch_norm_dense")` in a cell of your own, and again for more. Every exercise has
-# four hints under its name.
+# If you are stuck, run `hint("batch_norm_dense")` in a cell of your own, and again for more. Every exercise
+# has four hints under its name.
 
 # %% tags=["exercise:batch_norm_dense"]
 def batch_norm_dense(x, gamma, beta, eps=1e-5):
@@ -126,16 +131,16 @@ scale_effect = np.abs(normalise(100 * z) - normalise(z)).max()
 print(f"largest change of the output when the weights grow 100 times: {scale_effect:.1g}")
 
 # %% [markdown]
-# One flat curve: all three lie on each other. Batch norm divides by whatever scale arrives, so a layer before
+# One flat curve: the three lie on each other. Batch norm divides by whatever scale arrives, so a layer before
 # it may multiply its weights by 100 and nothing changes but the part of ε. We shall need this twice more, for
 # the gradient and for weight decay.
 
 # %% [markdown]
 # ## Which entries share a mean
 #
-# The output of a convolution has four axes, (N, C, H, W). A filter is the same at every position, so its map is
-# **one** feature, measured at many places. Batch norm therefore takes its statistics over the images and over
-# both spatial axes, three of the four, and has one mean, variance, γ and β for each channel.
+# The output of a convolution has four axes, (N, C, H, W). A filter is the same at every position, so its map
+# is **one** feature, measured at many places. Batch norm therefore takes its statistics over the images and
+# over both spatial axes, three of the four, and has one mean, variance, γ and β for each channel.
 #
 # Other norms share differently. Below, a batch is drawn as a block: channels to the right, the H·W positions
 # downwards, images into the depth. The filled entries share **one** mean and **one** variance.
@@ -166,8 +171,8 @@ plt.show()
 animation.norm_groups((3, 4, 5), groups=2)
 
 # %% [markdown]
-# Step through it: C = 4 for batch norm, N = 3 for layer norm, N·C = 12 for instance norm, and N·2 = 6 for group
-# norm. A block turns grey when its groups are through. γ and β belong to a channel in all four.
+# Step through it: C = 4 for batch norm, N = 3 for layer norm, N·C = 12 for instance norm, and N·2 = 6 for
+# group norm. A block turns grey when its groups are through. γ and β belong to a channel in all four.
 
 # %% [markdown]
 # ### Exercise: batch norm of maps
@@ -195,8 +200,8 @@ def batch_norm_conv(x, gamma, beta, eps=1e-5):
 check("batch_norm_conv", batch_norm_conv)
 
 # %% [markdown]
-# **Predict.** Three photographs, one of them much darker than the others, form a batch with one channel. After
-# batch norm, is the dark one still darker than the others? And after instance norm?
+# **Predict.** Three photographs, one of them much darker than the others, form a batch with one channel.
+# After batch norm, is the dark one still darker than the others? And after instance norm?
 
 # %%
 def thumbnail(name):
@@ -209,15 +214,17 @@ one, zero = np.ones(1), np.zeros(1)
 by_batch = batch_norm_conv(three, one, zero)
 by_instance = np.concatenate([batch_norm_conv(image[None], one, zero) for image in three])   # N = 1 each
 brightness = {"batch norm": by_batch.mean(axis=(1, 2, 3)), "instance norm": by_instance.mean(axis=(1, 2, 3))}
-plots.images(*by_batch[:, 0], titles=["batch norm: china", "flower", "hopper"], height=2, vmin=-2.5, vmax=2.5)
-plots.images(*by_instance[:, 0], titles=["instance norm: china", "flower", "hopper"], height=2, vmin=-2.5, vmax=2.5)
+for name, out in [("batch norm", by_batch), ("instance norm", by_instance)]:
+    titles = [f"{name}: garden", "flower", "portrait"]
+    plots.images(*out[:, 0], titles=titles, height=2, vmin=-2.5, vmax=2.5)
 for name, means in brightness.items():
-    print(f"{name:15}", "mean of each image:", ", ".join(f"{abs(m) * np.sign(round(m, 2)):.2f}" for m in means))
+    print(f"{name:14} mean of each image:", means.round(2) + 0.0)
 
 # %% [markdown]
-# Batch norm keeps the differences between images: the flower stays dark, with a mean of −0.92. Instance norm
-# gives every image mean 0 and standard deviation 1; which one was dark can no longer be told. That is welcome
-# where contrast is a nuisance, as in style transfer, and a loss where it carries information.
+# Batch norm keeps the differences between images: the flower stays dark, with a mean of −0.46, and the garden
+# bright, with 0.58. Instance norm gives every image mean 0 and standard deviation 1; which one was dark can
+# no longer be told. That is welcome where contrast is a nuisance, as in style transfer, and a loss where it
+# carries information.
 #
 # With a batch of one image, batch norm **is** instance norm. That is how the cell computed it.
 
@@ -226,17 +233,19 @@ for name, means in brightness.items():
 #
 # Batch norm joins the images of a batch, so what comes out for one image depends on the others.
 #
-# **Predict.** The portrait is normalised twice: in a batch with two bright photographs, and in a batch with
-# two dark ones. In which of the two does it come out darker?
+# The portrait is normalised twice: in a batch with two bright photographs, and in a batch with two dark ones.
+# Both results are drawn with the same grey scale.
+#
+# **Predict.** In which of the two does it come out darker?
 
 # %%
 china, flower, hopper = three                                     # (1, 100, 128) each
 company = {"bright": np.stack([hopper, china, china]), "dark": np.stack([hopper, flower, flower])}
 trained = {name: batch_norm_conv(batch, one, zero)[0, 0] for name, batch in company.items()}
-plots.images(hopper[0], *trained.values(), height=2.3, titles=[
-    "portrait", "in bright company", "in dark company"], vmin=None, vmax=None)
+plots.images(*trained.values(), titles=["in bright company", "in dark company"], vmin=-2.5, vmax=2.5)
 company_means = {name: out.mean() for name, out in trained.items()}
-print("mean of the portrait's output:", ", ".join(f"{m:.2f} in {name} company" for name, m in company_means.items()))
+for name, mean in company_means.items():
+    print(f"mean of the portrait's output in {name} company: {mean:.2f}")
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
@@ -249,37 +258,38 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Among bright photographs its mean is −0.55, among dark ones 0.31: the same image, two inputs to the next layer.
-# In training this noise does little harm, and it may even regularise. In use it is a fault: what a network says
-# of an image must not depend on which images happen to be processed together, and a single image may be all
-# there is.
+# Among bright photographs its mean is −0.45, among dark ones 0.27, and the histogram is shifted and
+# stretched: the same image, two inputs to the next layer. In training this noise does little harm, and it may
+# even regularise. In use it is a fault: what a network says of an image must not depend on which images
+# happen to be processed together, and a single image may be all there is.
 #
-# So the layer has two **modes**. In **training mode** it uses the statistics of the batch. In **evaluation mode**
-# it uses **running statistics**, collected during training and then fixed.
+# So the layer has two **modes**. In **training mode** it uses the statistics of the batch. In **evaluation
+# mode** it uses **running statistics**, collected during training and then fixed.
 
 # %% [markdown]
 # ## Running statistics
 #
-# They start as mean 0 and variance 1. Each forward pass in training mode moves them a little towards the batch:
+# They start as mean 0 and variance 1. Each forward pass in training mode moves them a little towards the
+# batch:
 #
 # $$\text{running} \leftarrow (1 - m)\cdot\text{running} + m\cdot\text{batch}, \qquad m = 0.1 .$$
 #
 # Two conventions need care:
 #
-# - PyTorch's **momentum** $m$ is the weight of the *new* batch. Keras gives the weight of the *old* value, 0.99
-#   unless told otherwise, under the same name.
-# - The batch's variance enters **unbiased**, divided by the count less one. The layer normalises with the biased
-#   one all the same. The first describes the batch itself, the second estimates all the data.
+# - PyTorch's **momentum** $m$ is the weight of the *new* batch. Keras gives the weight of the *old* value,
+#   0.99 unless told otherwise, under the same name.
+# - The batch's variance enters **unbiased**, divided by the count less one. The layer normalises with the
+#   biased one all the same. The first describes the batch itself, the second estimates all the data.
 
 # %% [markdown]
 # ### Exercise: running statistics
 #
 # Write `update_running(running_mean, running_var, x, momentum=0.1)`, one step of both.
 #
-# - `running_mean` (C,), `running_var` (C,), `x` (N, C, H, W), all float64, with N·H·W ≥ 2; `momentum` is a float,
-#   in PyTorch's convention;
-# - return a tuple of two new arrays, the mean (C,) and the variance (C,), float64. Leave the arguments as they
-#   are.
+# - `running_mean` (C,), `running_var` (C,), `x` (N, C, H, W), all float64, with N·H·W ≥ 2; `momentum` is a
+#   float, in PyTorch's convention;
+# - return a tuple of two new arrays, the mean (C,) and the variance (C,), float64. Leave the arguments as
+#   they are.
 
 # %% tags=["exercise:update_running"]
 def update_running(running_mean, running_var, x, momentum=0.1):
@@ -308,9 +318,9 @@ biased_var = 0.9 * 1 + 0.1 * float(four.var())
 print(f"running mean {one_mean:.4g}, running variance {one_var:.4f}; with the biased variance {biased_var:.4g}")
 
 # %% [markdown]
-# The mean is 0.1 · 2.5 = 0.25. The four numbers have the unbiased variance 5/3, so the running variance is 0.9 +
-# 0.1 · 1.6667 = 1.0667. That is what PyTorch gives; with the biased variance 5/4 it would be 1.025. The smaller
-# the batch, the larger this difference.
+# The mean is 0.1 · 2.5 = 0.25. The four numbers have the unbiased variance 5/3, so the running variance is
+# 0.9 + 0.1 · 1.6667 = 1.0667. That is what PyTorch gives; with the biased variance 5/4 it would be 1.025. The
+# smaller the batch, the larger this difference.
 #
 # After $t$ steps the weight left on the start is $0.9^t$.
 #
@@ -338,9 +348,9 @@ axes[1].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# With momentum 0.1 both reach the grey line of the whole data within about 40 steps ($0.9^{40} \approx 0.015$) and
-# then jitter around it, because every batch differs. With 0.01 the path is smoother, and after 150 steps it is
-# still on its way ($0.99^{150} \approx 0.22$).
+# With momentum 0.1 both reach the grey line of the whole data within about 40 steps ($0.9^{40} \approx
+# 0.015$). With 0.01 they are still on their way after 150 ($0.99^{150} \approx 0.22$). A small momentum
+# averages over more batches and needs more of them.
 #
 # **Predict.** Evaluation right after the **first** step: digits normalised with the running statistics should
 # have mean 0 and standard deviation 1. What do they have?
@@ -355,38 +365,41 @@ after = {}
 for steps in (1, 10, 50, 150):
     mean, var = (np.array([value]) for value in curves[0.1][steps - 1])
     out = evaluate(whole, mean, var)
-    after[steps] = out.mean(), out.std()
-    print(f"after {steps:3} steps: mean {out.mean():5.2f}, standard deviation {out.std():.2f}")
+    after[steps] = round(out.mean(), 2) + 0.0, round(out.std(), 2)
+    print(f"after {steps:3} steps: mean {after[steps][0]:.2f}, standard deviation {after[steps][1]:.2f}")
 
 # %% [markdown]
-# After one step it is far off: nine tenths of the start remain. A network that is evaluated before its running
-# statistics have settled looks broken, although its weights may be good. The same happens when the data change
-# their range after training, say from 0 … 1 to 0 … 255: in training mode the layer would adapt, in evaluation mode
-# it does not.
+# After one step it is far off, with mean 2.08 and standard deviation 2.85: nine tenths of the start remain. A
+# network that is evaluated before its running statistics have settled looks broken, although its weights may
+# be good. The same happens when the data change their range after training, say from 0 … 1 to 0 … 255: in
+# training mode the layer would adapt, in evaluation mode it does not.
 
 # %% [markdown]
 # ## Backward
 #
-# One feature, N examples. $L$ is the loss, `dy` holds $\partial L/\partial y_n$, and $s = \sqrt{v + \varepsilon}$ is
-# the root. First the easy parts. γ and β are used by every example, so their gradients are sums:
+# One feature, N examples. $L$ is the loss, `dy` holds $\partial L/\partial y_n$, and $s = \sqrt{v +
+# \varepsilon}$ is the root. First the easy parts. γ and β are used by every example, so their gradients are
+# sums:
 #
 # $$\frac{\partial L}{\partial\beta} = \sum_n \frac{\partial L}{\partial y_n}, \qquad
 # \frac{\partial L}{\partial\gamma} = \sum_n \frac{\partial L}{\partial y_n}\,\hat x_n, \qquad
 # g_n = \frac{\partial L}{\partial\hat x_n} = \gamma\,\frac{\partial L}{\partial y_n} .$$
 #
-# Now from $g$ to $x$. Three paths lead from $x_i$ to the loss: directly through its own $\hat x_i$, through $\mu$,
-# and through $s$. The last two reach **every** $\hat x_n$.
+# Now from $g$ to $x$. Three paths lead from $x_i$ to the loss: directly through its own $\hat x_i$, through
+# $\mu$, and through $s$. The last two reach **every** $\hat x_n$.
 
 # %% [markdown]
 # **Directly**, with $\mu$ and $s$ held fixed, $\hat x_i = (x_i - \mu)/s$ gives $g_i / s$.
 #
-# **Through the mean.** $\partial\hat x_n/\partial\mu = -1/s$ for every $n$, and $\partial\mu/\partial x_i = 1/N$:
+# **Through the mean.** $\partial\hat x_n/\partial\mu = -1/s$ for every $n$, and $\partial\mu/\partial x_i =
+# 1/N$:
 #
 # $$-\frac1s\cdot\frac1N\sum_n g_n .$$
 #
-# **Through the root.** $\partial\hat x_n/\partial s = -(x_n-\mu)/s^2 = -\hat x_n/s$. From $s^2 = v + \varepsilon$
-# follows $\partial s/\partial v = 1/(2s)$. And $\partial v/\partial x_i = \frac2N(x_i - \mu)$: the part of it that
-# goes through $\mu$ vanishes, because $\sum_n (x_n - \mu) = 0$. Together $\partial s/\partial x_i = \hat x_i/N$, so
+# **Through the root.** $\partial\hat x_n/\partial s = -(x_n-\mu)/s^2 = -\hat x_n/s$. From $s^2 = v +
+# \varepsilon$ follows $\partial s/\partial v = 1/(2s)$. And $\partial v/\partial x_i = \frac2N(x_i - \mu)$:
+# the part of it that goes through $\mu$ vanishes, because $\sum_n (x_n - \mu) = 0$. Together $\partial
+# s/\partial x_i = \hat x_i/N$, so
 #
 # $$-\frac1s\,\hat x_i\cdot\frac1N\sum_n g_n\hat x_n .$$
 
@@ -396,8 +409,8 @@ for steps in (1, 10, 50, 150):
 # $$\frac{\partial L}{\partial x_i} = \frac1s\Bigl(g_i - \operatorname{mean}(g) - \hat x_i\cdot
 # \operatorname{mean}(g\,\hat x)\Bigr) .$$
 #
-# Forget the second term, and you treat the mean as a constant; forget the third, and it is the variance. Both
-# mistakes are common, and both train, only worse.
+# Forget the second term, and you treat the mean as a constant; forget the third, and it is the variance.
+# Neither mistake raises an error, and a network still learns with them, only worse.
 #
 # Two facts show whether anything was forgotten. Sum the formula over $i$, and use $\sum_i \hat x_i = 0$:
 #
@@ -411,16 +424,17 @@ for steps in (1, 10, 50, 150):
 # $$\sum_i \frac{\partial L}{\partial x_i}\,\hat x_i = \frac1s\cdot\frac{\varepsilon}{v + \varepsilon}
 # \sum_i g_i\,\hat x_i .$$
 #
-# Without ε this would be 0 as well: stretching a feature about its mean would change no output. With ε it is 0
-# only up to the factor $\varepsilon/(v+\varepsilon)$, which is about $10^{-5}$ when the variance is about 1.
+# Without ε this would be 0 as well: stretching a feature about its mean would change no output. With ε it is
+# 0 only up to the factor $\varepsilon/(v+\varepsilon)$, which is about $10^{-5}$ when the variance is about
+# 1.
 
 # %% [markdown]
 # ### Exercise: batch norm backward
 #
 # Write `batch_norm_backward(dy, x, gamma, eps=1e-5)` for a table, with the statistics of the batch.
 #
-# - `dy` (N, D) is the gradient of the loss with respect to the output; `x` (N, D) and `gamma` (D,) are what the
-#   forward pass had; all float64; N ≥ 3, `eps` a float above 0;
+# - `dy` (N, D) is the gradient of the loss with respect to the output; `x` (N, D) and `gamma` (D,) are what
+#   the forward pass had; all float64; N ≥ 3, `eps` a float above 0;
 # - return a tuple of three arrays, `(dx, dgamma, dbeta)`, of shapes (N, D), (D,) and (D,), float64.
 
 # %% tags=["exercise:batch_norm_backward"]
@@ -442,7 +456,7 @@ def batch_norm_backward(dy, x, gamma, eps=1e-5):
 check("batch_norm_backward", batch_norm_backward)
 
 # %% [markdown]
-# A small `dx` is no accident. Both invariants on random numbers, with three sizes of ε; the variance is about 1.
+# Both invariants on random numbers, with three sizes of ε; the variance is about 1.
 #
 # **Predict.** Which of the two columns depends on ε?
 
@@ -456,13 +470,14 @@ for eps in (1.0, 1e-2, 1e-5):
     v = float(x.var())
     promised = float((gamma * dy * xhat).sum() * eps / (v + eps) ** 1.5)
     invariants[eps] = float(dx.sum()), float((dx * xhat).sum()), promised
-    print(f"eps {eps:<6g} Σ dx = {abs(dx.sum()):.0e}   Σ dx·x̂ = {(dx * xhat).sum():9.2e}   by the formula {promised:9.2e}")
+    total, along, promised = invariants[eps]
+    print(f"eps {eps:<6g} Σ dx = {abs(total):.0e}   Σ dx·x̂ = {along:9.2e}   by the formula {promised:9.2e}")
 
 # %% [markdown]
 # The sum of `dx` is 0 up to rounding for every ε. The other sum follows the formula and fades with ε.
 #
-# There is a consequence. Put a convolution with a bias $b$ before batch norm. $b$ is added to every entry of its
-# channel, so its gradient is the sum of `dx` over that channel.
+# There is a consequence. Put a convolution with a bias $b$ before batch norm. $b$ is added to every entry of
+# its channel, so its gradient is the sum of `dx` over that channel.
 #
 # **Predict.** How large is the gradient of that bias? And what does it do to the output if it is 100?
 
@@ -487,7 +502,8 @@ bias_gradient = dmaps.sum(axis=0)                                         # what
 ones, zeros = np.ones(4), np.zeros(4)
 bias_effect = np.abs(batch_norm_conv(conv(batch, weight, zeros + 100), ones, zeros)
                      - batch_norm_conv(maps, ones, zeros)).max()
-print(f"gradient of the bias before batch norm: at most {np.abs(bias_gradient).max():.0e}; of beta {np.round(dbeta, 1)}")
+print(f"gradients of the bias before batch norm: at most {np.abs(bias_gradient).max():.0e}")
+print(f"gradients of beta after it: {dbeta.round(1)}")
 print(f"a bias of 100 changes the output by at most {bias_effect:.0e}")
 
 # %% [markdown]
@@ -498,16 +514,20 @@ print(f"a bias of 100 changes the output by at most {bias_effect:.0e}")
 # %% [markdown]
 # ## The layer
 #
+# Now everything goes into one class, with PyTorch's name and signature. Notebook 08 trains with classes like
+# it.
+
+# %% [markdown]
 # ### Exercise: a layer with two modes
 #
 # Write the class `BatchNorm2d(weight, bias, eps=1e-5, momentum=0.1)`; `weight` (C,) is γ, `bias` (C,) is β.
 #
 # - A new layer has `training = True`, `running_mean` zeros and `running_var` ones, (C,).
 # - `forward(x)`, (N, C, H, W), N·H·W ≥ 2: in training mode it normalises with the batch and moves the running
-#   statistics, as in `update_running`; in evaluation mode it normalises with them and leaves them. `eps` acts in
-#   both. It returns (N, C, H, W).
-# - `backward(dy)` returns `dx`, and sets `grad_weight` and `grad_bias`, (C,), anew at each call. It always follows
-#   a `forward` in training mode.
+#   statistics, as in `update_running`; in evaluation mode it normalises with them and leaves them. `eps` acts
+#   in both. It returns (N, C, H, W).
+# - `backward(dy)` returns `dx`, and sets `grad_weight` and `grad_bias`, (C,), anew at each call. It always
+#   follows a `forward` in training mode.
 # - `train()` and `eval()` are given; leave them.
 #
 # All float64. You may call your functions. The four parts count a quarter each.
@@ -534,7 +554,8 @@ class BatchNorm2d:
         ### BEGIN SOLUTION
         if self.training:
             mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
-            self.running_mean, self.running_var = update_running(self.running_mean, self.running_var, x, self.momentum)
+            running = update_running(self.running_mean, self.running_var, x, self.momentum)
+            self.running_mean, self.running_var = running
         else:
             mean, var = self.running_mean, self.running_var
         self.root = np.sqrt(var + self.eps)[:, None, None]                # (C, 1, 1)
@@ -585,16 +606,17 @@ print("largest difference:", ", ".join(f"{gap:.2g} in {mode} mode" for mode, gap
 # In evaluation mode the statistics are fixed numbers. Then batch norm is an affine map of each channel, the
 # convolution before it is affine too, and the two together are **one** convolution with other weights. At
 # inference batch norm costs nothing.
-#
+
+# %% [markdown]
 # ### Exercise: fold
 #
 # Write `fold_batch_norm(weight, bias, gamma, beta, mean, var, eps=1e-5)`.
 #
-# - `weight` (C_out, C_in, kH, kW) and `bias` (C_out,) belong to the convolution; `gamma`, `beta` and the running
-#   `mean` and `var`, each (C_out,), to the batch norm after it; all float64; a `var` may be 0, and `eps` is a
-#   float above 0;
-# - return a tuple `(weight, bias)` of new arrays of the same shapes, such that the new convolution alone gives
-#   what the two gave.
+# - `weight` (C_out, C_in, kH, kW) and `bias` (C_out,) belong to the convolution; `gamma`, `beta` and the
+#   running `mean` and `var`, each (C_out,), to the batch norm after it; all float64; a `var` may be 0, and
+#   `eps` is a float above 0;
+# - return a tuple `(weight, bias)` of new arrays of the same shapes, such that the new convolution alone
+#   gives what the two gave.
 
 # %% tags=["exercise:fold_batch_norm"]
 def fold_batch_norm(weight, bias, gamma, beta, mean, var, eps=1e-5):
@@ -631,9 +653,10 @@ print(f"largest difference between one layer and two: {fold_error:.0e}")
 # %% [markdown]
 # ## Does it help?
 #
-# A network of six layers of 64 units, without and with batch norm, learns the digits in 150 steps. The learning
-# rate is varied, and the weights start either well scaled (He) or at half of that. A table (N, D) is a batch of
-# maps of one pixel, so your layer serves as it is. Where batch norm is left out, a bias takes its place.
+# A network of six layers of 64 units, without and with batch norm, learns the digits in 150 steps. The
+# learning rate is varied, and the weights start either well scaled (He) or at half of that. A table (N, D) is
+# a batch of maps of one pixel, so your layer serves as it is. Where batch norm is left out, a bias takes its
+# place.
 
 # %%
 class AddBias:
@@ -689,9 +712,9 @@ def step(network, x, y, rate):
             layers[i - 1].bias = layers[i - 1].bias - rate * layers[i - 1].grad_bias
 
 # %% [markdown]
-# The inputs are standardised with the mean and the standard deviation of the **training** images. To use the test
-# images for that would let them take part in training; to standardise them by their own statistics would give the
-# network another input than it has learned.
+# The inputs are standardised with the mean and the standard deviation of the **training** images. To use the
+# test images for that would let them take part in training; to standardise them by their own statistics would
+# give the network another input than it has learned.
 #
 # **Predict.** At which learning rates does batch norm help most: small, medium or large ones?
 
@@ -707,7 +730,10 @@ def accuracy(network, x, y):
     return float((forward(network, x)[1].argmax(axis=1) == y).mean())
 
 
-def fit(kind, scale, rate, steps=150):
+STEPS = 10 if os.environ.get("NBGRADER_EXECUTION") else 150   # short while nbgrader grades: nobody is looking
+
+
+def fit(kind, scale, rate, steps=STEPS):
     """A trained network in evaluation mode, and its accuracy on the test images."""
     network, rng = make_network(kind, scale), np.random.default_rng(6)
     with np.errstate(all="ignore"):                                       # a run may diverge
@@ -719,7 +745,7 @@ def fit(kind, scale, rate, steps=150):
         return network, accuracy(network, inputs_all[test], labels[test])
 
 # %%
-rates = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3]
+rates = [0.01, 0.03, 0.1, 0.3, 1, 3]
 results = {(kind, scale): [fit(kind, scale, rate)[1] for rate in rates]
            for scale in (1.0, 0.5) for kind in (AddBias, BatchNorm2d)}
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained", sharey=True)
@@ -727,29 +753,34 @@ for ax, scale in zip(axes, (1.0, 0.5)):
     for kind, style, name in [(AddBias, "s--", "without"), (BatchNorm2d, "o-", "with batch norm")]:
         ax.semilogx(rates, results[kind, scale], style, color="0.3", label=name,
                     markerfacecolor="tab:orange" if kind is BatchNorm2d else "white")
-    ax.set(xlabel="learning rate", title="He's weights" if scale == 1 else "half of He's weights", ylim=(0, 1.02))
+    ax.set(xlabel="learning rate", ylim=(0, 1.02), title=f"{'half of ' if scale < 1 else ''}He's weights")
 axes[0].set_ylabel("test accuracy")
-axes[1].legend(frameon=False, loc="center left")
+axes[0].legend(frameon=False, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# With He's weights and small steps batch norm gains nothing here; both learn. Without it the network breaks down
-# from learning rate 1 on, and with it even 3 works. Half the weights stop the plain network at most rates, since the
-# signal fades through six layers; the normalised one hardly notices. So in this experiment it buys **tolerance**: of
-# large steps and of the start. This is one small network, no law.
+# With He's weights and small steps batch norm gains nothing here; both learn. Without it the network falters
+# at learning rate 0.3 and breaks down at 1; with it even 3 works. With half the weights the plain network
+# learns slowly or not at all, since the signal fades through six layers; the normalised one learns as well as
+# before.
+#
+# So in this experiment it buys **tolerance**: of large steps and of the start. This is one small network, no
+# law.
 
 # %% [markdown]
 # ### Known and disputed
 #
-# **Known**, because it was measured often: networks with batch norm train at higher learning rates and depend less
-# on their start. The authors matched an Inception network in 14 times fewer steps.
-#
+# **Known**, because it was measured often: networks with batch norm train at higher learning rates and depend
+# less on their start. The authors matched an Inception network in 14 times fewer steps.
+
+# %% [markdown]
 # **Disputed** is why. The paper's explanation is *internal covariate shift*: each layer must follow its
-# inputs, which change whenever the layers before it learn; fixing their mean and variance makes this easier. Santurkar
-# et al. (2018) added noise of changing mean and variance *after* batch norm. The inputs then shifted more than without
-# batch norm, and the network still trained as fast. They found instead a **smoother** loss: its gradients are
-# smaller and change less along a step, so larger steps are safe. That is well supported, but it is not the last word;
-# the noise from the batch and the scale invariance have their part too.
+# inputs, which change whenever the layers before it learn; fixing their mean and variance makes this easier.
+# Santurkar et al. (2018) added noise of changing mean and variance *after* batch norm. The inputs of the
+# layers then shifted more than without batch norm, and the network still trained almost as well as with it.
+# They found instead a **smoother** loss: it and its gradients change less along a step, so larger steps are
+# safe. That is well supported and not the last word; the noise from the batch and the invariance to scale are
+# discussed as well.
 
 # %% [markdown]
 # ### Left in training mode
@@ -757,7 +788,8 @@ plt.show()
 # The trained network is now used on the test images by someone who forgot `eval()`: the layers normalise with
 # whatever batch comes.
 #
-# **Predict.** Does the accuracy suffer more from small batches of mixed digits, or from batches of one class each?
+# **Predict.** Does the accuracy suffer more from small batches of mixed digits, or from batches of one class
+# each?
 
 # %%
 def in_batches(network, indices, size):
@@ -776,34 +808,36 @@ left_on = {"mixed": [in_batches(network, test, size) for size in batch_sizes],
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
 ax.axhline(eval_accuracy, color="0.6", linewidth=3, label="evaluation mode")
 for (name, values), style in zip(left_on.items(), ("o-", "s--")):
-    ax.semilogx(batch_sizes, values, style, color="0.3", markerfacecolor="tab:orange", label=f"training mode, {name}", base=2)
-ax.set(xlabel="batch size", ylabel="test accuracy", ylim=(0, 1.02), xticks=batch_sizes)
+    ax.semilogx(batch_sizes, values, style, color="0.3", markerfacecolor="tab:orange", base=2,
+                label=f"training mode, {name}")
+ax.set(xlabel="batch size", ylabel="test accuracy", ylim=(0, 1.02))
 ax.set_xticks(batch_sizes, batch_sizes)
 ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Large mixed batches look like training and hide the fault. Small ones lose accuracy, since two images make a poor
-# mean. Sorted batches are worse, and size does not save them: what all images of a class have in common is the mean,
-# and the mean is subtracted. A batch of **one** image gives x̂ = 0 here, the same answer to every image; PyTorch raises an
-# error in that case.
+# Large mixed batches look like training and hide the fault. Small ones lose accuracy, since two images make a
+# poor mean. Sorted batches are worse: what the images of one class have in common is in the mean, and the
+# mean is subtracted. (The test set has 33 to 50 images of each class, so a sorted batch of 64 spans two or
+# three.) A batch of **one** image gives x̂ = 0 here, the same answer to every image; PyTorch raises an error
+# in that case.
 #
 # Nothing crashed, and no weight was wrong. Meanwhile each of these passes also moved the running statistics.
 
 # %% [markdown]
 # ## Local response normalisation
 #
-# Before batch norm, AlexNet (2012) let neighbouring channels compete. At each pixel the response $a_i$ of channel $i$
-# becomes
+# Before batch norm, AlexNet (2012) let neighbouring channels compete. At each pixel the response $a_i$ of
+# channel $i$ becomes
 #
 # $$b_i = a_i \Big/ \Bigl(k + \alpha\sum_{j=\max(0,\,i-n/2)}^{\min(C-1,\,i+n/2)} a_j^2\Bigr)^{\beta},
 # \qquad k = 2,\; n = 5,\; \alpha = 10^{-4},\; \beta = 0.75 ,$$
 #
-# with $n/2$ rounded down: $n$ channels, itself in the middle, fewer at the ends. This β is a power and has nothing
-# to do with batch norm's.
+# with $n/2$ rounded down: $n$ channels, itself in the middle, fewer at the ends. This β is a power and has
+# nothing to do with batch norm's.
 #
-# **A convention to know.** `torch.nn.LocalResponseNorm` divides α by $n$; the paper's formula, and this course, do
-# not. To get the paper's layer from PyTorch, pass 5e-4.
+# **A convention to know.** `torch.nn.LocalResponseNorm` divides α by $n$; the paper's formula, and this
+# course, do not. To get the paper's layer from PyTorch, pass 5e-4.
 
 # %% [markdown]
 # ### Exercise: local response normalisation
@@ -831,8 +865,8 @@ def local_response_norm(x, n=5, k=2.0, alpha=1e-4, beta=0.75):
 check("local_response_norm", local_response_norm)
 
 # %% [markdown]
-# **Predict.** All channels of a pixel answer with 1, but channel 6 with 10. Which channels change most, relative to a
-# pixel without the strong one? α is 1 here, so that something can be seen.
+# **Predict.** All channels of a pixel answer with 1, but channel 6 with 10. Which channels change most,
+# relative to a pixel without the strong one? α is 1 here, so that something can be seen.
 
 # %%
 def of_channels(values):
@@ -845,41 +879,43 @@ peak = np.where(np.arange(13) == 6, 10.0, 1.0)
 lrn_flat, lrn_peak = of_channels(flat), of_channels(peak)
 fig, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
 ax.bar(np.arange(13) - 0.2, lrn_flat, 0.4, color="0.85", edgecolor="0.3", label="all 1")
-ax.bar(np.arange(13) + 0.2, lrn_peak, 0.4, color="tab:orange", edgecolor="0.3", hatch="///", label="channel 6 is 10")
-ax.set(xlabel="channel", ylabel="after LRN", xticks=range(13))
-ax.legend(frameon=False)
+ax.bar(np.arange(13) + 0.2, lrn_peak, 0.4, color="tab:orange", edgecolor="0.3", hatch="///",
+       label="channel 6 is 10")
+ax.set(xlabel="channel", ylabel="after LRN", xticks=range(13), ylim=(0, 0.42))
+ax.legend(frameon=False, ncols=2)
 plt.show()
 
 # %% [markdown]
-# The two neighbours on either side of channel 6 are pushed down to about a seventh; beyond them nothing changes. The
-# channels at the ends come out a little higher, because they have fewer neighbours.
+# The two neighbours on either side of channel 6 are pushed down to about an eighth; beyond them nothing
+# changes. Channel 6 itself, ten times as strong as before, comes out only 1.3 times as strong. The channels
+# at the ends come out a little higher, because they have fewer neighbours.
 #
-# AlexNet's authors measured 1.4 points less top-1 error with it. Two years later VGG found no gain, and batch norm
-# replaced it.
+# AlexNet's authors measured 1.4 points less top-1 error with it. Two years later VGG found no gain, and batch
+# norm replaced it.
 
 # %% [markdown]
 # ## Dropout
 #
-# A large network can learn its training set by heart. Dropout (Srivastava et al., 2014) sets each value of a layer to 0
-# with probability $p$, anew in every training step. No unit can rely on a particular other one, and what is
-# trained is an ensemble of thinned networks that share their weights.
+# A large network can learn its training set by heart. Dropout (Srivastava et al., 2014) sets each value of a
+# layer to 0 with probability $p$, anew in every training step. No unit can rely on a particular other one,
+# and what is trained is an ensemble of thinned networks that share their weights.
 #
-# In use nothing is dropped. So that the next layer finds the size it is used to, **inverted dropout** divides what is
-# kept by $1 - p$ during training. The expectation stays: $(1-p)\cdot\frac{x}{1-p} + p\cdot 0 = x$. (AlexNet did it the
-# other way: it did not scale in training, and multiplied by 0.5 in use.)
+# In use nothing is dropped. So that the next layer finds the size it is used to, **inverted dropout** divides
+# what is kept by $1 - p$ during training. The expectation stays: $(1-p)\cdot\frac{x}{1-p} + p\cdot 0 = x$.
+# (AlexNet did it the other way: it did not scale in training, and multiplied by 0.5 in use.)
 
 # %% [markdown]
 # ### Exercise: dropout
 #
-# A layer draws its mask in the forward pass and uses the same mask in the backward pass. So that your function gives
-# the same result every time, the random numbers are passed in. Write `dropout(x, dy, u, p)`, both passes in training
-# mode at once:
+# A layer draws its mask in the forward pass and uses the same mask in the backward pass. So that your
+# function gives the same result every time, the random numbers are passed in. Write `dropout(x, dy, u, p)`,
+# both passes in training mode at once:
 #
-# - `x`, `dy` and `u` have the same shape, any number of axes, float64. `u` holds numbers from 0 up to but not including
-#   1; `p` is a float, 0 ≤ p < 1, the rate of **dropping**;
+# - `x`, `dy` and `u` have the same shape, any number of axes, float64. `u` holds numbers from 0 up to but not
+#   including 1; `p` is a float, 0 ≤ p < 1, the rate of **dropping**;
 # - a value is kept where `u >= p`;
-# - return a tuple `(y, dx)` of two new arrays of that shape, float64: the output for `x`, and the gradient with respect
-#   to `x` when `dy` arrives from above.
+# - return a tuple `(y, dx)` of two new arrays of that shape, float64: the output for `x`, and the gradient
+#   with respect to `x` when `dy` arrives from above.
 
 # %% tags=["exercise:dropout"]
 def dropout(x, dy, u, p):
@@ -899,8 +935,8 @@ check("dropout", dropout)
 # %% [markdown]
 # A digit passes through dropout with p = 0.5 again and again; the middle shows the mean of the passes so far.
 #
-# **Predict.** What does the middle picture come to: the digit, or the digit at half its brightness? And does a single
-# pass look like it?
+# **Predict.** What does the middle picture come to: the digit, or the digit at half its brightness? And does
+# a single pass look like it?
 
 # %%
 animation.dropping(images[5], p=0.5)
@@ -911,12 +947,14 @@ five = images[5]
 passes = np.stack([dropout(five, five, rng.random(five.shape), 0.5)[0] for _ in range(4000)])   # (4000, 8, 8)
 mean_error = np.abs(passes.mean(axis=0) - five).max()
 spread = passes.std(axis=0)[five > 0] / five[five > 0]
-print(f"mean of 4000 passes: off by at most {mean_error:.2f} of 16; spread of one pass: {spread.mean():.2f} times the pixel")
+print(f"mean of 4000 passes: off by at most {mean_error:.2f}, where the brightest pixel is {five.max():g}")
+print(f"standard deviation of one pass: {spread.mean():.2f} times the pixel")
 
 # %% [markdown]
-# The mean is the digit itself, at its full brightness. A single pass is not: each pixel is either 0 or twice as bright,
-# so its spread is as large as the pixel. That noise is what regularises, and in use it is a fault. A network left in
-# training mode gives another answer each time the **same** image is asked about, whatever the batch.
+# The mean is the digit itself, at its full brightness. A single pass is not: each pixel is either 0 or twice
+# as bright, so its spread is as large as the pixel. That noise is what regularises, and in use it is a fault.
+# A network left in training mode gives another answer each time the **same** image is asked about, whatever
+# the batch.
 
 # %% [markdown]
 # ## Weight decay
@@ -925,14 +963,15 @@ print(f"mean of 4000 passes: off by at most {mean_error:.2f} of 16; spread of on
 #
 # $$w \leftarrow w - \text{lr}\cdot\Bigl(\frac{\partial L}{\partial w} + \lambda w\Bigr) .$$
 #
-# This is gradient descent on $L + \frac\lambda2\lVert w\rVert^2$, so large weights must earn their place. AlexNet used λ
-# = 0.0005, and its authors wrote that it lowered even the training error. (With plain SGD the penalty and the decay are
-# the same; with Adam they are not: Loshchilov & Hutter, 2019.)
+# This is gradient descent on $L + \frac\lambda2\lVert w\rVert^2$, so large weights must earn their place.
+# AlexNet used λ = 0.0005, and its authors wrote that it lowered even the training error. (With plain SGD the
+# penalty and the decay are the same; with Adam they are not: Loshchilov & Hutter, 2019.)
 #
-# Before batch norm it acts differently. The output does not depend on the scale of the weights, so shrinking them
-# restricts nothing.
+# Before batch norm it acts differently. The output does not depend on the scale of the weights, so shrinking
+# them restricts nothing.
 #
-# **Predict.** What happens to the gradient of weights before batch norm if the weights are three times as large?
+# **Predict.** What happens to the gradient of weights before batch norm if the weights are three times as
+# large?
 
 # %%
 def weight_gradient(weight, x, dy):
@@ -951,20 +990,20 @@ print(f"cosine between a unit's weights and their gradient: at most {np.abs(cosi
 
 # %% [markdown]
 # The gradient is a third, and it is perpendicular to the weights: along them there is nothing to gain. So
-# each step of the gradient makes the weights longer, and longer weights mean smaller gradients: training slows down by
-# itself. Weight decay works against that. Here it controls the **effective learning rate**, not the size of the function
-# (van Laarhoven, 2017).
+# each step of the gradient makes the weights longer, and longer weights mean smaller gradients: training
+# slows down by itself. Weight decay works against that. Here it controls the **effective learning rate**, not
+# the size of the function (van Laarhoven, 2017).
 
 # %% [markdown]
 # ## More data from the same data
 #
-# The best regulariser is more data. Augmentation makes new training images from old ones by changes that leave the
-# **label** alone. AlexNet took random crops of 224×224 from images of 256×256, and flipped half of them left to right; in
-# use it averaged ten crops: the corners and the centre, each also flipped.
+# The best regulariser is more data. Augmentation makes new training images from old ones by changes that
+# leave the **label** alone. AlexNet took random crops of 224×224 from images of 256×256, and flipped half of
+# them left to right; in use it averaged ten crops: the corners and the centre, each also flipped.
 
 # %%
 rng = np.random.default_rng(9)
-face = photo("hopper")[:256, 130:386]                                     # (256, 256, 3)
+face = photo("hopper")[::2, ::2][:256]                                    # (256, 256, 3)
 crops = []
 for _ in range(5):
     r, c = rng.integers(0, 33, 2)                                         # 33 places on each axis
@@ -975,8 +1014,9 @@ places = 2 * (256 - 224 + 1) ** 2
 print(f"different crops and flips: {places:,}")
 
 # %% [markdown]
-# Five versions of one image, some flipped; each looks in a slightly different direction. There are 33 places on each axis
-# and so 2,178 versions. (The paper says 2,048 = 2·32².) They are far from independent, but to the network each is new.
+# Five versions of one image, some flipped; each frames the portrait a little differently. There are 33 places
+# on each axis and so 2,178 versions. (The paper says 2,048 = 2·32².) They are far from independent, but to
+# the network each is new.
 #
 # **Predict.** Which of the digits below still mean the same after a flip from left to right?
 
@@ -986,20 +1026,22 @@ plots.images(*some, titles=["0", "2", "3", "5", "6", "8"], height=1.4)
 plots.images(*[digit[:, ::-1] for digit in some], titles=["flipped"] * 6, height=1.4)
 
 # %% [markdown]
-# 0 and 8 do; the others become signs that no one writes. Whether a change leaves the label alone depends on the task,
-# and no library knows it.
+# 0 and 8 do. The others become something else: the 2 turns into an S, and the 5 resembles a 2. Whether a
+# change leaves the label alone depends on the task, and no library knows it.
 
 # %% [markdown]
 # ### The colour of the light
 #
-# AlexNet also changed the colours, along the directions in which they really vary. From the covariance of red, green and
-# blue (3×3) come eigenvectors $p_i$ with eigenvalues $\lambda_i$, and to **every** pixel of the image the same vector is
-# added:
+# AlexNet also changed the colours, along the directions in which they really vary. From the covariance of
+# red, green and blue (3×3) come eigenvectors $p_i$ with eigenvalues $\lambda_i$, and to **every** pixel of
+# the image the same vector is added:
 #
-# $$\sum_{i=1}^3 \alpha_i\,\lambda_i\,p_i, \qquad \alpha_i \text{ drawn anew for each image, mean 0, standard deviation } 0.1 .$$
+# $$\sum_{i=1}^3 \alpha_i\,\lambda_i\,p_i .$$
 #
-# (AlexNet took the covariance over the whole training set; we take that of the one image.) An eigenvector is defined up to
-# its sign, and a library may return them in any order. The function below fixes both.
+# The $\alpha_i$ are drawn anew for each image, with mean 0 and standard deviation 0.1.
+#
+# (AlexNet took the covariance over the whole training set; we take that of the one image.) An eigenvector is
+# defined up to its sign, and a library may return them in any order. The function below fixes both.
 
 # %%
 def principal_colours(covariance):
@@ -1038,32 +1080,33 @@ def pca_colour(image, alpha):
 check("pca_colour", pca_colour)
 
 # %% [markdown]
-# **Predict.** The first principal colour of a photograph is the direction of its largest variation. Is it a colour, or
-# brightness?
+# **Predict.** The first principal colour of a photograph is the direction of its largest variation. Is it a
+# colour, or brightness?
 
 # %%
 garden = photo("china")[::3, ::3].transpose(2, 0, 1)                      # (3, 143, 214)
 colour_values, colour_vectors = principal_colours(np.cov(garden.reshape(3, -1), bias=True))
 print("eigenvalues ", colour_values.round(4), "\nfirst vector", colour_vectors[:, 0].round(2))
-draws = {"α₁ = 1": (1.0, 0, 0), "α₁ = −1": (-1.0, 0, 0), "α₂ = 15": (0, 15.0, 0), "α₂ = −15": (0, -15.0, 0)}
+draws = {"α₁ = 1": (1, 0, 0), "α₁ = −1": (-1, 0, 0), "α₂ = 15": (0, 15, 0), "α₂ = −15": (0, -15, 0)}
 shifted = [np.clip(pca_colour(garden, np.array(alpha)), 0, 1).transpose(1, 2, 0) for alpha in draws.values()]
 plots.images(garden.transpose(1, 2, 0), *shifted, titles=["image", *draws], height=2)
 usual = 0.1 * colour_values[0] * colour_vectors[:, 0]
 print("shift at the usual α = 0.1:", usual.round(3))
 
 # %% [markdown]
-# All three components of the first vector have the same sign and nearly the same size: it is brightness. The second sets
-# red against blue, warm light against cold, and its eigenvalue is so small that it takes an α of 15 to show it.
+# All three components of the first vector have the same sign and nearly the same size: it is brightness. The
+# second sets red against blue, warm light against cold, and its eigenvalue is so small that it takes an α of
+# 15 to show it.
 #
-# The formula multiplies by λ, a variance, so its strength depends on the range of the pixels. From 0 to 1, α = 0.1 shifts
-# this image by 0.02. With pixels from 0 to 255 every λ is 65,025 times as large and the shift 255 times as strong,
-# measured against the range. Say which range you use.
+# The formula multiplies by λ, a variance, so its strength depends on the range of the pixels. From 0 to 1, α
+# = 0.1 shifts this image by 0.02. With pixels from 0 to 255 every λ is 65,025 times as large and the shift
+# 255 times as strong, measured against the range. Say which range you use.
 
 # %% [markdown] tags=["written:wrong_company:4"]
 # ## In your own words
 #
-# A network with batch norm and dropout has been trained well. In a notebook it is tested in mixed batches of 100 and
-# reaches 97 %. In the product, where images arrive one at a time, it reaches 41 %. Two observations:
+# A network with batch norm and dropout has been trained well. In a notebook it is tested in mixed batches of
+# 100 and reaches 97 %. In the product, where images arrive one at a time, it reaches 41 %. Two observations:
 #
 # - in the product, the same image sent twice gets exactly the same answer;
 # - in the notebook, the same image gets a slightly different answer in different batches.
@@ -1071,35 +1114,37 @@ print("shift at the usual α = 0.1:", usual.round(3))
 # 1. What is wrong? Explain the fall to 41 % and both observations by it.
 # 2. Dropout is found to be off. Which observation already showed that, and why?
 # 3. What is the remedy, and what must hold of the running statistics for it to work?
-# 4. A colleague proposes to collect images in the product and to process them in batches of 100. Would that help? Name
-#    a case in which it fails.
+# 4. A colleague proposes to collect images in the product and to process them in batches of 100. Would that
+#    help? Name a case in which it fails.
 #
 # Ten to fifteen sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
-# 1. Batch norm was left in training mode: it normalises with the statistics of the batch. In batches of 100 mixed images
-#    these are close to those of training, so the notebook reaches 97 %, with small differences from batch to batch. With
-#    one image the statistics run over its own positions only (instance norm): what distinguishes the image as a whole is
-#    subtracted and divided away, the following layers see inputs they never met, and accuracy falls. An image alone always
-#    has the same statistics, so the same image gets the same answer.
-# 2. The first. Dropout in training mode draws a new mask in each pass, so the same image sent twice would get different
-#    answers.
-# 3. Put the layers in evaluation mode (`eval()`). The running statistics must have been collected over enough training steps
-#    to have forgotten their start, with data prepared as in use (same range, same standardisation), and they must not
-#    have been moved since by passes in training mode over other data, such as the test images or single images.
-# 4. It would help as long as the 100 images are a mixture like that in training. It fails if the images of a batch are alike
-#    (one class, one camera, one night), since what they share is then subtracted, or if fewer images arrive. And the answer
-#    for one image would still depend on others' images.
+# 1. Batch norm was left in training mode: it normalises with the statistics of the batch. In batches of 100
+#    mixed images these are close to those of training, so the notebook reaches 97 %, with small differences
+#    from batch to batch. With one image the statistics run over its own positions only (instance norm): what
+#    distinguishes the image as a whole is subtracted and divided away, the following layers see inputs they
+#    never met, and accuracy falls. An image alone always has the same statistics, so the same image gets the
+#    same answer.
+# 2. The first. Dropout in training mode draws a new mask in each pass, so the same image sent twice would get
+#    different answers.
+# 3. Put the layers in evaluation mode (`eval()`). The running statistics must have been collected over enough
+#    training steps to have forgotten their start, with data prepared as in use (same range, same
+#    standardisation), and they must not have been moved since by passes in training mode over other data,
+#    such as the test images or single images.
+# 4. It would help as long as the 100 images are a mixture like that in training. It fails if the images of a
+#    batch are alike (one class, one camera, one night), since what they share is then subtracted, or if fewer
+#    images arrive. And the answer for one image would still depend on others' images.
 #
 # **Rubric.**
 #
-# - 1 point: batch norm in training mode, with the reason for the fall (statistics of a single image) and for both
-#   observations (half a point if one of the three is missing).
+# - 1 point: batch norm in training mode, with the reason for the fall (statistics of a single image) and for
+#   both observations (half a point if one of the three is missing).
 # - 1 point: the repeated answer rules out dropout, because its mask is drawn anew each time.
-# - 1 point: evaluation mode, and a true condition on the running statistics (settled, same data range, or not spoilt by
-#   passes in training mode).
+# - 1 point: evaluation mode, and a true condition on the running statistics (settled, same data range, or not
+#   spoilt by passes in training mode).
 # - 1 point: helps with mixed batches only, with a case in which it fails.
 # <!-- END SOLUTION -->
 
@@ -1125,16 +1170,18 @@ print("shift at the usual α = 0.1:", usual.round(3))
 # %% [markdown]
 # ## Where to read more
 #
-# - Sergey Ioffe and Christian Szegedy, *Batch normalization: accelerating deep network training by reducing internal
-#   covariate shift*, 2015.
+# - Sergey Ioffe and Christian Szegedy, *Batch normalization: accelerating deep network training by reducing
+#   internal covariate shift*, 2015.
 # - Shibani Santurkar, Dimitris Tsipras, Andrew Ilyas and Aleksander Mądry, *How does batch normalization help
 #   optimization?*, 2018.
 # - Yuxin Wu and Kaiming He, *Group normalization*, 2018: with the figure of the blocks.
 # - Jimmy Ba, Jamie Kiros and Geoffrey Hinton, *Layer normalization*, 2016.
 # - Dmitry Ulyanov, Andrea Vedaldi and Victor Lempitsky, *Instance normalization*, 2016.
-# - Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, *ImageNet classification with deep convolutional neural
-#   networks*, 2012: local response normalisation, dropout, weight decay and augmentation in one network.
-# - Karen Simonyan and Andrew Zisserman, *Very deep convolutional networks for large-scale image recognition*, 2015.
+# - Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, *ImageNet classification with deep convolutional
+#   neural networks*, 2012: local response normalisation, dropout, weight decay and augmentation in one
+#   network.
+# - Karen Simonyan and Andrew Zisserman, *Very deep convolutional networks for large-scale image recognition*,
+#   2015.
 # - Nitish Srivastava and others, *Dropout: a simple way to prevent neural networks from overfitting*, 2014.
 # - Twan van Laarhoven, *L2 regularization versus batch and weight normalization*, 2017.
 # - Ilya Loshchilov and Frank Hutter, *Decoupled weight decay regularization*, 2019.
