@@ -246,8 +246,6 @@ plots.images(*trained.values(), titles=["in bright company", "in dark company"],
 company_means = {name: out.mean() for name, out in trained.items()}
 for name, mean in company_means.items():
     print(f"mean of the portrait's output in {name} company: {mean:.2f}")
-
-# %%
 fig, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
 ax.hist(trained["bright"].ravel(), 60, range=(-2.5, 3.5), histtype="stepfilled", color="0.8", edgecolor="0.3",
         label="in bright company")
@@ -327,19 +325,21 @@ print(f"running mean {one_mean:.4g}, running variance {one_var:.4f}; with the bi
 # **Predict.** How many steps does it take until the start hardly counts? And with momentum 0.01?
 
 # %%
-whole = images[:, None]                                                   # (1797, 1, 8, 8)
-true_mean, true_var = whole.mean(), whole.var()
-curves = {}
-for momentum in (0.1, 0.01):
+def run_batches(momentum, steps):
+    """The running mean and variance of the digits after each of many batches of 32: (steps, 2)."""
     rng, mean, var, path = np.random.default_rng(0), np.zeros(1), np.ones(1), []
-    for _ in range(150):
-        batch = whole[rng.integers(0, len(whole), 32)]                    # (32, 1, 8, 8)
+    for _ in range(steps):
+        batch = images[rng.integers(0, len(images), 32)][:, None]         # (32, 1, 8, 8)
         mean, var = update_running(mean, var, batch, momentum)
         path.append((mean[0], var[0]))
-    curves[momentum] = np.array(path)                                     # (150, 2)
+    return np.array(path)
+
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.7), layout="constrained")
-for ax, i, target, name in zip(axes, (0, 1), (true_mean, true_var), ("running mean", "running variance")):
-    ax.axhline(target, color="0.6", linewidth=4, label="all digits")
+targets = images.mean(), images.var()
+curves = {momentum: run_batches(momentum, 150) for momentum in (0.1, 0.01)}
+for i, (ax, name) in enumerate(zip(axes, ("running mean", "running variance"))):
+    ax.axhline(targets[i], color="0.6", linewidth=4, label="all digits")
     for (momentum, path), style in zip(curves.items(), ("-", "--")):
         ax.plot(range(1, 151), path[:, i], style, color="tab:orange" if momentum == 0.1 else "0.2",
                 label=f"momentum {momentum}")
@@ -361,10 +361,11 @@ def evaluate(x, mean, var, eps=1e-5):
     return (x - mean[:, None, None]) / np.sqrt(var[:, None, None] + eps)
 
 # %%
+whole = images[:, None]                                                   # (1797, 1, 8, 8)
 after = {}
 for steps in (1, 10, 50, 150):
-    mean, var = (np.array([value]) for value in curves[0.1][steps - 1])
-    out = evaluate(whole, mean, var)
+    mean, var = run_batches(0.1, steps)[-1]
+    out = evaluate(whole, np.array([mean]), np.array([var]))
     after[steps] = round(out.mean(), 2) + 0.0, round(out.std(), 2)
     print(f"after {steps:3} steps: mean {after[steps][0]:.2f}, standard deviation {after[steps][1]:.2f}")
 
@@ -434,7 +435,7 @@ for steps in (1, 10, 50, 150):
 # Write `batch_norm_backward(dy, x, gamma, eps=1e-5)` for a table, with the statistics of the batch.
 #
 # - `dy` (N, D) is the gradient of the loss with respect to the output; `x` (N, D) and `gamma` (D,) are what
-#   the forward pass had; all float64; N ≥ 3, `eps` a float above 0;
+#   the forward pass had; all float64; N ≥ 2, `eps` a float above 0;
 # - return a tuple of three arrays, `(dx, dgamma, dbeta)`, of shapes (N, D), (D,) and (D,), float64.
 
 # %% tags=["exercise:batch_norm_backward"]
@@ -528,7 +529,7 @@ print(f"a bias of 100 changes the output by at most {bias_effect:.0e}")
 #   in both. It returns (N, C, H, W).
 # - `backward(dy)` returns `dx`, and sets `grad_weight` and `grad_bias`, (C,), anew at each call. It always
 #   follows a `forward` in training mode.
-# - `train()` and `eval()` are given; leave them.
+# - `train()` and `eval()` are given, and return nothing; leave them.
 #
 # All float64. You may call your functions. The four parts count a quarter each.
 
@@ -1105,17 +1106,17 @@ print("shift at the usual α = 0.1:", usual.round(3))
 # %% [markdown] tags=["written:wrong_company:4"]
 # ## In your own words
 #
-# A network with batch norm and dropout has been trained well. In a notebook it is tested in mixed batches of
-# 100 and reaches 97 %. In the product, where images arrive one at a time, it reaches 41 %. Two observations:
+# A network with batch norm and dropout was trained well. Tested in a notebook, in mixed batches of 100, it
+# reaches 97 %. In the product images arrive one at a time, and it reaches 41 %. Two observations:
 #
 # - in the product, the same image sent twice gets exactly the same answer;
-# - in the notebook, the same image gets a slightly different answer in different batches.
+# - in the notebook, the same image gets slightly different answers in different batches.
 #
-# 1. What is wrong? Explain the fall to 41 % and both observations by it.
+# 1. What is wrong? Explain the fall and both observations by it.
 # 2. Dropout is found to be off. Which observation already showed that, and why?
 # 3. What is the remedy, and what must hold of the running statistics for it to work?
-# 4. A colleague proposes to collect images in the product and to process them in batches of 100. Would that
-#    help? Name a case in which it fails.
+# 4. A colleague proposes to process images in batches of 100 in the product too. Would that help? Name a case
+#    in which it fails.
 #
 # Ten to fifteen sentences are enough.
 #
@@ -1170,19 +1171,25 @@ print("shift at the usual α = 0.1:", usual.round(3))
 # %% [markdown]
 # ## Where to read more
 #
+# On normalisation:
+#
 # - Sergey Ioffe and Christian Szegedy, *Batch normalization: accelerating deep network training by reducing
 #   internal covariate shift*, 2015.
 # - Shibani Santurkar, Dimitris Tsipras, Andrew Ilyas and Aleksander Mądry, *How does batch normalization help
 #   optimization?*, 2018.
+# - Twan van Laarhoven, *L2 regularization versus batch and weight normalization*, 2017.
 # - Yuxin Wu and Kaiming He, *Group normalization*, 2018: with the figure of the blocks.
 # - Jimmy Ba, Jamie Kiros and Geoffrey Hinton, *Layer normalization*, 2016.
 # - Dmitry Ulyanov, Andrea Vedaldi and Victor Lempitsky, *Instance normalization*, 2016.
+
+# %% [markdown]
+# On the rest:
+#
 # - Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, *ImageNet classification with deep convolutional
 #   neural networks*, 2012: local response normalisation, dropout, weight decay and augmentation in one
 #   network.
 # - Karen Simonyan and Andrew Zisserman, *Very deep convolutional networks for large-scale image recognition*,
 #   2015.
 # - Nitish Srivastava and others, *Dropout: a simple way to prevent neural networks from overfitting*, 2014.
-# - Twan van Laarhoven, *L2 regularization versus batch and weight normalization*, 2017.
 # - Ilya Loshchilov and Frank Hutter, *Decoupled weight decay regularization*, 2019.
 # - Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, *Delving deep into rectifiers*, 2015.

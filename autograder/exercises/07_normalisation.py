@@ -141,6 +141,9 @@ BATCH_NORM_DENSE = Exercise(
         Mistake("mean_of_squares", "What is used as the variance is the mean of the squares. A variance is "
                 "about the mean: subtract it first.",
                 dense_mean_of_squares),
+        Mistake("sum_of_squares", "The squared deviations are summed. The variance is their mean.",
+                lambda x, gamma, beta, eps=1e-5:
+                gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) * len(x) + eps) + beta),
     ],
     alternatives=[dense_by_columns, dense_by_scale_and_shift, dense_by_transposing],
     hints=[
@@ -211,6 +214,16 @@ def conv_along_width(x, gamma, beta, eps=1e-5):
     return along_width(gamma, x) * standardise(x, (0, 2, 3), eps) + along_width(beta, x)
 
 
+def conv_statistics_along_width(x, gamma, beta, eps=1e-5):
+    mean, root = x.mean(axis=(0, 2, 3)), np.sqrt(x.var(axis=(0, 2, 3)) + eps)
+    return scaled((x - along_width(mean, x)) / along_width(root, x), gamma, beta)
+
+
+def conv_all_along_width(x, gamma, beta, eps=1e-5):
+    mean, root = x.mean(axis=(0, 2, 3)), np.sqrt(x.var(axis=(0, 2, 3)) + eps)
+    return (along_width(gamma, x) * (x - along_width(mean, x)) / along_width(root, x) + along_width(beta, x))
+
+
 def conv_means_of_images(x, gamma, beta, eps=1e-5):
     var = x.var(axis=(2, 3), keepdims=True).mean(axis=0, keepdims=True)
     return scaled((x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(var + eps), gamma, beta)
@@ -272,6 +285,12 @@ BATCH_NORM_CONV = Exercise(
         Mistake("along_the_width", "γ and β are lined up with the last axis, the width: that is how broadcasting "
                 "reads an array of shape (C,). Give them the axes of height and width.",  # 84
                 conv_along_width),
+        Mistake("statistics_along_the_width", "Mean and variance, of shape (C,), are lined up with the last axis, "
+                "the width: that is how broadcasting reads them. Give them the axes of height and width.",  # 84
+                conv_statistics_along_width),
+        Mistake("everything_along_the_width", "Arrays of shape (C,) are lined up with the last axis, the width: that "
+                "is how broadcasting reads them. Give all four the axes of height and width.",  # 84
+                conv_all_along_width),
         Mistake("unbiased_variance", "The variance is divided by N·H·W − 1. The normaliser uses the biased one, "
                 "divided by N·H·W.",  # 75
                 lambda x, gamma, beta, eps=1e-5: scaled(standardise(x, (0, 2, 3), eps, ddof=1), gamma, beta)),
@@ -533,6 +552,11 @@ def backward_with(dx):
     return wrong
 
 
+def backward_with_dy(dx):
+    """The same with dy itself: `dx(g, dy, xhat, root)`."""
+    return lambda dy, x, gamma, eps=1e-5: backward_with(lambda g, xhat, root: dx(g, dy, xhat, root))(dy, x, gamma, eps)
+
+
 def backward_then(change):
     """A mistake made of the right answer: `change(dx, dgamma, dbeta, dy, x, gamma)`."""
     return lambda dy, x, gamma, eps=1e-5: change(*backward_compact(dy, x, gamma, eps), dy, x, gamma)
@@ -594,6 +618,13 @@ BATCH_NORM_BACKWARD = Exercise(
         Mistake("gamma_missing_in_dx", "dx does not contain γ. On its way back the gradient passes the scaling "
                 "first.",  # 84
                 backward_then(lambda dx, dgamma, dbeta, dy, x, gamma: (dx / gamma, dgamma, dbeta))),
+        Mistake("gamma_missing_in_a_correction", "The mean of the gradient times x̂ is taken without γ. Multiply `dy` "
+                "by γ first, and use the product in all three terms of dx.",
+                backward_with_dy(lambda g, dy, xhat, root:
+                                 (g - g.mean(axis=0) - xhat * (dy * xhat).mean(axis=0)) / root)),
+        Mistake("means_over_everything", "The two corrections in dx are means over the whole table. Each feature has "
+                "its own: take them over the batch only.",
+                backward_with(lambda g, xhat, root: (g - g.mean() - xhat * (g * xhat).mean()) / root)),
         Mistake("averaged", "dγ and dβ are divided by N. Each is a sum: the loss depends on γ through every "
                 "example.",  # 86
                 backward_then(lambda dx, dgamma, dbeta, dy, x, gamma: (dx, dgamma / len(x), dbeta / len(x)))),
@@ -815,6 +846,10 @@ def _update_reversed(self, x):
     self.running_var = moved(self.running_var, var, 1 - self.momentum)
 
 
+def _update_fixed(self, x):
+    self.running_mean, self.running_var = running_by_numpy(self.running_mean, self.running_var, x)
+
+
 def _update_std(self, x):
     mean, var = batch_statistics(x)
     self.running_mean = moved(self.running_mean, mean, self.momentum)
@@ -861,6 +896,11 @@ def _eps_outside(self, x):
     self.root = np.sqrt(var) + self.eps
     self.xhat = (x - mean) / self.root
     return self.scale(self.xhat)
+
+
+def _eps_fixed(self, x):
+    self.eps = 1e-5
+    return LayerByAxes.forward(self, x)
 
 
 def _eps_missing_in_evaluation(self, x):
@@ -977,6 +1017,8 @@ BATCH_NORM_2D = Exercise(
         Mistake("momentum_the_other_way_round", "The old running value is weighted with the momentum. In PyTorch's "
                 "convention the momentum is the weight of the new batch.",  # 77
                 layer_with(update=_update_reversed)),
+        Mistake("momentum_fixed", "The momentum is taken as 0.1, whatever is passed. It is an argument.",
+                layer_with(update=_update_fixed)),
         Mistake("standard_deviation_stored", "The running variance averages standard deviations.",  # 79
                 layer_with(update=_update_std)),
         Mistake("unbiased_normaliser", "The forward pass divides by the unbiased standard deviation. Only the "
@@ -987,6 +1029,8 @@ BATCH_NORM_2D = Exercise(
                 layer_with(axes=(2, 3))),
         Mistake("eps_outside_the_root", "ε is added after the root is taken. It belongs under the root.",  # 83
                 layer_with(forward=_eps_outside)),
+        Mistake("eps_fixed", "ε is taken as 1e-5, whatever is passed. It is an argument.",  # 83
+                layer_with(forward=_eps_fixed)),
         Mistake("eps_missing_in_evaluation", "In evaluation mode ε is missing under the root.",  # 83
                 layer_with(forward=_eps_missing_in_evaluation)),
         Mistake("not_scaled_in_evaluation", "In evaluation mode weight and bias are not applied. Only the "
@@ -1088,6 +1132,11 @@ def fold_along_input(weight, bias, gamma, beta, mean, var, eps=1e-5):
     return weight * scale[:, None, None], (bias - mean) * scale + beta
 
 
+def fold_along_width(weight, bias, gamma, beta, mean, var, eps=1e-5):
+    scale = gamma / np.sqrt(var + eps)
+    return weight * along_width(scale, weight), (bias - mean) * scale + beta
+
+
 def fold_without_root(weight, bias, gamma, beta, mean, var, eps=1e-5):
     return fold_by_scale(weight, bias, gamma, beta, mean, (var + eps) ** 2, 0.0)
 
@@ -1137,6 +1186,9 @@ FOLD_BATCH_NORM = Exercise(
         Mistake("scaled_along_the_input", "The scale is lined up with the input channels. Batch norm acts on what "
                 "comes out, so each filter, axis 0 of `weight`, gets its own factor.",  # 84
                 fold_along_input),
+        Mistake("scaled_along_the_width", "The scale is lined up with the last axis of `weight`, the width of the "
+                "kernel. Each filter, axis 0, gets its own factor.",  # 84
+                fold_along_width),
         Mistake("gamma_missing", "γ is not part of the scale.",
                 lambda weight, bias, gamma, beta, mean, var, eps=1e-5:
                 fold_by_scale(weight, bias, gamma ** 0, beta, mean, var, eps)),
@@ -1260,6 +1312,9 @@ LOCAL_RESPONSE_NORM = Exercise(
         Mistake("last_neighbour_missing", "The sum leaves out the last neighbour: the end of a slice is not "
                 "part of it.",
                 lrn_with(lambda x, i, n: (x[:, max(0, i - n // 2):i + n // 2] ** 2).sum(axis=1))),
+        Mistake("bounds_left_out", "The upper bound of the sum is left out, also at the last channel: a range or a "
+                "slice ends before its end, while the formula's sum includes both bounds.",
+                lrn_with(lambda x, i, n: (x[:, max(0, i - n // 2):min(x.shape[1] - 1, i + n // 2)] ** 2).sum(axis=1))),
         Mistake("negative_index", "For the first channels the slice starts at a negative index, which counts from "
                 "the end. It has to stop at channel 0.",
                 lrn_with(lambda x, i, n: (x[:, i - n // 2:i + n // 2 + 1] ** 2).sum(axis=1))),
