@@ -277,7 +277,8 @@ plt.show()
 # - PyTorch's **momentum** $m$ is the weight of the *new* batch. Keras gives the weight of the *old* value,
 #   0.99 unless told otherwise, under the same name.
 # - The batch's variance enters **unbiased**, divided by the count less one. The layer normalises with the
-#   biased one all the same. The first describes the batch itself, the second estimates all the data.
+#   biased one all the same. The biased one describes the batch itself, the unbiased one estimates the
+#   variance of all the data.
 
 # %% [markdown]
 # ### Exercise: running statistics
@@ -411,7 +412,7 @@ for steps in (1, 10, 50, 150):
 # \operatorname{mean}(g\,\hat x)\Bigr) .$$
 #
 # Forget the second term, and you treat the mean as a constant; forget the third, and it is the variance.
-# Neither mistake raises an error, and a network still learns with them, only worse.
+# Neither mistake raises an error, and a network may learn all the same, so they can stay unnoticed for long.
 #
 # Two facts show whether anything was forgotten. Sum the formula over $i$, and use $\sum_i \hat x_i = 0$:
 #
@@ -524,14 +525,14 @@ print(f"a bias of 100 changes the output by at most {bias_effect:.0e}")
 # Write the class `BatchNorm2d(weight, bias, eps=1e-5, momentum=0.1)`; `weight` (C,) is γ, `bias` (C,) is β.
 #
 # - A new layer has `training = True`, `running_mean` zeros and `running_var` ones, (C,).
-# - `forward(x)`, (N, C, H, W), N·H·W ≥ 2: in training mode it normalises with the batch and moves the running
-#   statistics, as in `update_running`; in evaluation mode it normalises with them and leaves them. `eps` acts
-#   in both. It returns (N, C, H, W).
-# - `backward(dy)` returns `dx`, and sets `grad_weight` and `grad_bias`, (C,), anew at each call. It always
-#   follows a `forward` in training mode.
+# - `forward(x)`, (N, C, H, W) with N·H·W ≥ 2, returns that shape. In training mode it normalises with the
+#   batch and moves the running statistics, as `update_running` does; in evaluation mode it normalises with
+#   them and leaves them.
+# - `backward(dy)` returns `dx`, and sets `grad_weight` and `grad_bias`, (C,), anew at each call. It follows a
+#   `forward` in training mode.
 # - `train()` and `eval()` are given, and return nothing; leave them.
 #
-# All float64. You may call your functions. The four parts count a quarter each.
+# All float64. You may call your functions. Four parts count a quarter each.
 
 # %% tags=["exercise:batch_norm_layer"]
 class BatchNorm2d:
@@ -908,12 +909,12 @@ plt.show()
 # %% [markdown]
 # ### Exercise: dropout
 #
-# A layer draws its mask in the forward pass and uses the same mask in the backward pass. So that your
-# function gives the same result every time, the random numbers are passed in. Write `dropout(x, dy, u, p)`,
-# both passes in training mode at once:
+# The forward pass draws a mask, and the backward pass uses the same one. So that your function gives the same
+# result every time, the random numbers are passed in. Write `dropout(x, dy, u, p)`, both passes in training
+# mode at once:
 #
-# - `x`, `dy` and `u` have the same shape, any number of axes, float64. `u` holds numbers from 0 up to but not
-#   including 1; `p` is a float, 0 ≤ p < 1, the rate of **dropping**;
+# - `x`, `dy` and `u` have the same shape, any number of axes, float64, with 0 ≤ u < 1; `p` is a float, 0 ≤ p
+#   < 1, the rate of **dropping**;
 # - a value is kept where `u >= p`;
 # - return a tuple `(y, dx)` of two new arrays of that shape, float64: the output for `x`, and the gradient
 #   with respect to `x` when `dy` arrives from above.
@@ -1103,7 +1104,7 @@ print("shift at the usual α = 0.1:", usual.round(3))
 # = 0.1 shifts this image by 0.02. With pixels from 0 to 255 every λ is 65,025 times as large and the shift
 # 255 times as strong, measured against the range. Say which range you use.
 
-# %% [markdown] tags=["written:wrong_company:4"]
+# %% [markdown]
 # ## In your own words
 #
 # A network with batch norm and dropout was trained well. Tested in a notebook, in mixed batches of 100, it
@@ -1111,6 +1112,9 @@ print("shift at the usual α = 0.1:", usual.round(3))
 #
 # - in the product, the same image sent twice gets exactly the same answer;
 # - in the notebook, the same image gets slightly different answers in different batches.
+
+# %% [markdown] tags=["written:wrong_company:4"]
+# ### What is wrong with this network?
 #
 # 1. What is wrong? Explain the fall and both observations by it.
 # 2. Dropout is found to be off. Which observation already showed that, and why?

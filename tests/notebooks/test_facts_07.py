@@ -152,6 +152,21 @@ def test_batch_norm_tolerates_large_steps_and_small_weights(nb):
     assert max(plain.values()) < 0.9 and plain[0.01] < 0.3 and min(normed.values()) > 0.75
 
 
+@pytest.mark.parametrize("forgotten", ["mean", "variance", "both"])
+def test_a_network_still_learns_when_a_term_of_the_gradient_is_forgotten(nb, forgotten):
+    class Forgets(nb["BatchNorm2d"]):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            g, over = self.weight[:, None, None] * dy, {"axis": (0, 2, 3), "keepdims": True}
+            if forgotten in ("mean", "both"):
+                dx = dx + g.mean(**over) / self.root
+            if forgotten in ("variance", "both"):
+                dx = dx + self.xhat * (g * self.xhat).mean(**over) / self.root
+            return dx
+
+    assert nb["fit"](Forgets, 1.0, 0.1)[1] > 0.5                          # chance is 0.1
+
+
 def test_the_gradients_of_the_network_are_torchs(nb):
     """`step` once, against autograd."""
     weights, layers = nb["make_network"](nb["BatchNorm2d"], 1.0)
