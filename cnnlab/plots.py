@@ -197,3 +197,33 @@ def stack(ax, layers, title: str = ""):
     ax.set_xticks([])
     ax.spines[:].set_visible(False)
     ax.set_title(title, fontsize=10)
+
+
+def block(ax, shared: np.ndarray, title: str = "") -> list[tuple[Polygon, tuple[int, int, int]]]:
+    """Draw a batch (N, C, P) as a block of cells, those where `shared` is true filled.
+
+    Channels run to the right, positions down, images into the depth.  Only three faces can be seen; the top
+    one shows every image and channel.  Returns the cells that are drawn, each with its index in `shared`.
+    """
+    images, channels, positions = shared.shape
+    d = 0.5  # a step into the depth goes this far up and to the right
+
+    def cell(index, corners):
+        style = {"facecolor": "tab:orange" if shared[index] else "white", "edgecolor": "0.35", "linewidth": 0.6}
+        return ax.add_patch(Polygon(corners, **style)), index
+
+    front = [cell((0, c, p), [(c, -p), (c + 1, -p), (c + 1, -p - 1), (c, -p - 1)])
+             for c in range(channels) for p in range(positions)]
+    top = [cell((n, c, 0), [(c + d * n, d * n), (c + d * n + 1, d * n), (c + d * n + 1 + d, d * n + d),
+                            (c + d * n + d, d * n + d)])
+           for n in range(images) for c in range(channels)]
+    right = [cell((n, channels - 1, p), [(channels + d * n, d * n - p), (channels + d * n + d, d * n + d - p),
+                                         (channels + d * n + d, d * n + d - p - 1), (channels + d * n, d * n - p - 1)])
+             for n in range(images) for p in range(positions)]
+    ax.text(channels / 2, -positions - 0.25, "C", ha="center", va="top", fontsize=9)
+    ax.text(-0.25, -positions / 2, "H·W", ha="right", va="center", fontsize=9, rotation=90)
+    ax.text(channels + d * images / 2 + 0.35, -positions + d * images / 2 - 0.25, "N", ha="left", va="top", fontsize=9)
+    ax.set(xlim=(-1.1, channels + d * images + 0.3), ylim=(-positions - 1.1, d * images + 0.2), aspect="equal")
+    ax.axis("off")
+    ax.set_title(title, fontsize=10)
+    return front + top + right
