@@ -155,6 +155,10 @@ def matrix_rows(x: np.ndarray, kernel: np.ndarray, interval: int = 800):
     if not flat:
         grid(axes["image"], image, "input")
         grid(axes["map"], out, "output")
+        for j in range(image.shape[1], image.size, image.shape[1]):  # the blocks: one for each row of pixels ...
+            axes["matrix"].axvline(j - 0.5, color="0.3", linewidth=1.5)
+        for i in range(out.shape[1], out.size, out.shape[1]):        # ... and each row of windows
+            axes["matrix"].axhline(i - 0.5, color="0.3", linewidth=1.5)
         over, cell = frame(axes["image"], 0, 0, *window.shape), frame(axes["map"], 0, 0, 1, 1)
 
     def draw(step):

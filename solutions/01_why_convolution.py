@@ -82,11 +82,11 @@ check("dense_parameters", dense_parameters)
 pixels = 1024 * 1024
 dense = {units: dense_parameters(1024, 1024, units) for units in (1, 256, pixels)}
 for units, count in dense.items():
-    print(f"{units:9,} units: {count:21,} parameters, {4 * count / 1e9:10,.3f} GB at 4 bytes each")
+    print(f"units {units:9,}: {count:21,} parameters, {4 * count / 1e9:10,.3f} GB at 4 bytes each")
 
 # %% [markdown]
-# A single unit has a million weights. 256 units have 268 million, more than a gigabyte for one layer that does
-# little yet. From image to image it is a million times a million.
+# A single unit has a million weights. 256 units have 268 million parameters, more than a gigabyte for one layer.
+# From image to image it is about a million times a million.
 #
 # Memory is not the worst of it. Every parameter has to be found from examples, and **more parameters need more
 # data**; you will measure that below. So which of these weights could be left out?
@@ -94,8 +94,9 @@ for units, count in dense.items():
 # %% [markdown]
 # ## What photographs are like
 #
-# A dense layer treats pixel 0 and pixel 700,000 as it treats two neighbours. In a photograph they are not
-# alike. Below, the same photograph twice: the second has the very same pixels, in a random order.
+# A dense layer makes no difference between two neighbours and two pixels at opposite ends of the image: each has
+# its own weight, and that is all. In a photograph there is a difference. Below, the same photograph twice: the
+# second has the very same pixels, in a random order.
 
 # %%
 rng = np.random.default_rng(0)
@@ -104,7 +105,7 @@ shuffled_china = rng.permutation(china.ravel()).reshape(china.shape)
 plots.images(china, shuffled_china, titles=["photograph", "the same pixels, shuffled"], height=3.2)
 
 # %% [markdown]
-# What got lost is the relation of each pixel to the others. The **correlation** of two pixels measures it: 1 if
+# What is lost is the relation of each pixel to the others. The **correlation** of two pixels measures it: 1 if
 # one tells all about the other, 0 if it tells nothing.
 #
 # **Predict.** What is it for a pixel and its right-hand neighbour? For two pixels 128 columns apart? After
@@ -135,13 +136,13 @@ print("neighbours:", *(f"{name} {values[0]:.3f}" for name, values in decay.items
 # edge, a spot of colour, a corner can be seen in a small window.
 
 # %% [markdown]
-# The second property: what occurs in one place occurs in others. Take a small window of the flower (frame 0)
-# and look through the whole photograph for the windows most like it.
+# The second property: what occurs in one place occurs in others. Take a small window of another photograph, at the
+# rim of a flower (frame 0), and look through the whole photograph for the windows most like it.
 
 # %%
 flower = grey(photo("flower"))[:426].reshape(213, 2, 320, 2).mean(axis=(1, 3))  # (213, 320), half the size
-side, top, left = 10, 62, 152
-windows = sliding_window_view(flower, (side, side))                             # (204, 311, 10, 10)
+side, top, left = 12, 44, 116
+windows = sliding_window_view(flower, (side, side))                             # (202, 309, 12, 12)
 patches = windows - windows.mean(axis=(2, 3), keepdims=True)                    # brightness does not count
 lengths = np.sqrt((patches**2).sum(axis=(2, 3))) + 0.1                          # nor contrast, unless there is none
 likeness = np.einsum("rcab,ab->rc", patches, patches[top, left]) / (lengths * lengths[top, left])
@@ -158,7 +159,7 @@ axes["photo"].imshow(flower, cmap="gray")
 axes["photo"].set_title("one window, and the six most like it", fontsize=10)
 for i, (r, c) in enumerate(places):
     plots.frame(axes["photo"], r, c, side, side, linewidth=2, edgecolor="white" if i else "tab:orange")
-    axes["photo"].text(c + side + 1, r + side / 2, i, color="white", va="center", fontsize=9)
+    axes["photo"].text(c + side / 2, r - 3, i, color="white", ha="center", fontsize=9)
     axes[str(i)].imshow(windows[r, c], cmap="gray")
     axes[str(i)].set_title(i, fontsize=10)
 for ax in axes.values():
@@ -166,9 +167,9 @@ for ax in axes.values():
 plt.show()
 
 # %% [markdown]
-# All around the flower there are windows that look almost the same. This is **stationarity**: the same features
-# recur anywhere in an image. Whatever is useful to detect in one place, an edge of this slope for instance, is
-# useful to detect in every other.
+# Further along the rim, on the second flower, on a blurred one far behind: windows that look almost the same. This
+# is **stationarity**: the same features recur anywhere in an image. What is worth detecting in one place, such as
+# an edge of this slope, is worth detecting in all others.
 #
 # Locality and stationarity each allow a large saving.
 
@@ -191,6 +192,11 @@ plt.show()
 #
 # **Predict.** A window of 2×3 lies on an image of 5 rows and 7 columns. In how many places can it lie, from top
 # to bottom and from left to right?
+
+# %%
+starts = [(r, c) for r in range(5) for c in range(7) if r + 2 <= 5 and c + 3 <= 7]    # windows inside the image
+down, across = len({r for r, _ in starts}), len({c for _, c in starts})
+print(f"{down} places down, {across} across, {len(starts)} in all")
 
 # %% [markdown]
 # From top to bottom the window can start at row 0, 1, 2 or 3: 5 − 2 + 1 = 4 places. From left to right it is
@@ -296,8 +302,8 @@ def tied_weights(kernel, bias, height, width):
 check("tied_weights", tied_weights)
 
 # %% [markdown]
-# With it, a convolution is one line. To see that it is the sliding window, compare with the animation: the
-# largest outputs, 12, should lie where the window stands on the step.
+# With it, a convolution is one line. To see that it is the sliding window, compare with the last picture of the
+# animation: 6 where the window stands on the step, 0 elsewhere.
 
 # %%
 def convolution(x, kernel, bias=0.0):
@@ -325,11 +331,11 @@ moved = np.roll(here, 5, axis=1)                                      # 5 column
 rng = np.random.default_rng(4)
 dense_weight = rng.normal(size=(12 * 18, 14 * 20))                    # (units, pixels)
 local_weight = rng.normal(size=(12, 18, 3, 3))
-kernel = rng.normal(size=(3, 3))
+random_kernel = rng.normal(size=(3, 3))
 layers = {"dense": lambda x: (dense_weight @ x.ravel()).reshape(12, 18),
           "locally connected": lambda x: locally_connected(x, local_weight, np.zeros((12, 18))),
-          "convolution": lambda x: convolution(x, kernel)}
-sizes = {"dense": dense_weight.size, "locally connected": local_weight.size, "convolution": kernel.size}
+          "convolution": lambda x: convolution(x, random_kernel)}
+sizes = {"dense": dense_weight.size, "locally connected": local_weight.size, "convolution": random_kernel.size}
 
 # %%
 titles = ["image", *(f"{name}, {size:,} weights" for name, size in sizes.items())]
@@ -363,25 +369,26 @@ maps = {name: convolution(tower, np.array(k, dtype=float)) for name, k in kernel
 plots.images(tower, *maps.values(), titles=["80×80", *(f"{name}, 78×78" for name in maps)])
 
 # %% [markdown]
-# Grey is 0. White and black are strong answers: white where the image follows the kernel, black where it does
-# the opposite. Each map shows something else of the same picture, and all keep its layout.
+# The even grey of the sky is 0. White and black are strong answers: white where the window resembles the kernel,
+# black where it is its opposite. Each map shows something else of the same picture, and all keep its layout.
 #
 # So a dense layer maps a vector to a vector. A convolutional layer maps a **volume to a volume**: an image, with
 # one channel or the three of a colour image, becomes a stack of maps, which is the input of the next layer.
 # Notebook 03 takes up volumes.
 
 # %%
-fig, ax = plt.subplots(figsize=(8, 2.4), layout="constrained")
-for y in range(16):
-    ax.add_patch(plt.Rectangle((0, 2 * y), 2, 2, facecolor="0.85", edgecolor="0.4", linewidth=0.6))
-    ax.add_patch(plt.Rectangle((26, 2 * y), 2, 2, facecolor="0.85", edgecolor="0.4", linewidth=0.6))
-ax.text(14, -1.5, "dense: a vector to a vector", ha="center", va="top", fontsize=9)
-plots.volume(ax, 60, 0, (1, 30, 30), "1 × 80 × 80", depth=2)
-plots.volume(ax, 112, 1, (4, 28, 28), "4 × 78 × 78", depth=4)
-ax.text(101, -6, "convolution: a volume to a volume", ha="center", va="top", fontsize=9)
-for x in (14, 102):
-    ax.annotate("", (x + 7, 16), (x - 7, 16), arrowprops={"arrowstyle": "->"})
-ax.set(xlim=(-3, 165), ylim=(-11, 42), aspect="equal")
+stack = [convolution(tower, np.array(k, dtype=float)) for k in kernels.values()]
+fig, ax = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+ax.imshow(tower, cmap="gray", extent=(0, 80, 0, 80))
+for i, feature_map in enumerate(reversed(stack)):                     # the last map lies at the back
+    shift = 18 * (3 - i)
+    ax.imshow(feature_map, cmap="gray", extent=(150 + shift, 228 + shift, shift / 2, 78 + shift / 2), zorder=i)
+    ax.add_patch(plt.Rectangle((150 + shift, shift / 2), 78, 78, fill=False, edgecolor="white", zorder=i))
+ax.annotate("", (140, 45), (90, 45), arrowprops={"arrowstyle": "->"})
+ax.text(115, 50, "4 kernels", ha="center", fontsize=10)
+ax.text(40, -4, "in: 1 × 80 × 80", ha="center", va="top", fontsize=10)
+ax.text(200, -4, "out: 4 × 78 × 78", ha="center", va="top", fontsize=10)
+ax.set(xlim=(-2, 285), ylim=(-14, 108), aspect="equal")
 ax.axis("off")
 plt.show()
 
@@ -442,7 +449,7 @@ plt.show()
 # Let the three layers learn the same task. The inputs are patches of 8×8 pixels from the photograph; the
 # desired outputs, 6×6, were made by a 3×3 kernel and a bias that the layers do not know. All three could do it
 # without error. Each is fitted to $n$ examples (by least squares: the parameters with the smallest squared error
-# on the examples) and tested on patches of another photograph.
+# on the examples) and tested on patches of another photograph, a portrait.
 
 # %%
 def random_patches(picture, count, rng):
@@ -460,7 +467,7 @@ def what_units_read(layer, x):
 # %%
 rng = np.random.default_rng(0)
 hidden_kernel, hidden_bias = np.array([[2.0, 1, 0], [1, -3, -1], [0, -1, 2]]), -0.5
-seen, new = random_patches(china, 100, rng), random_patches(grey(photo("flower")), 300, rng)
+seen, new = random_patches(china, 100, rng), random_patches(grey(photo("hopper")), 300, rng)
 seen_y, new_y = (what_units_read("local", x) @ hidden_kernel.ravel() + hidden_bias for x in (seen, new))
 
 # %% [markdown]
@@ -489,14 +496,17 @@ fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 for (layer, error), style in zip(errors.items(), ("o-", "s--", "^:")):
     ax.plot(examples, error, style, color="0.3", markerfacecolor="tab:orange", markersize=5,
             label=f"{layer}: {enough[layer]} example{'s' * (enough[layer] > 1)}")
-ax.set(xlabel="number of examples", ylabel="error on new patches, %", ylim=(-5, 130))
+ax.set_xscale("log", base=2)
+ax.set_xticks([1, 2, 4, 10, 20, 40, 65], [1, 2, 4, 10, 20, 40, 65])
+ax.set(xlabel="number of examples", ylabel="error on new patches, %")
 ax.legend(title="no error from", frameon=False)
 plt.show()
 
 # %% [markdown]
-# 65, 10 and 1: as many examples as a unit has unknowns. For the convolution, a single patch holds 36 windows,
-# and each is an equation for the same ten unknowns. That is what sharing buys: **every place of every image
-# teaches the same few parameters.**
+# 100 % is the error of always answering with the mean; with very few examples two of the layers do worse. The
+# errors end at 65, 10 and 1 examples. For the first two layers that is as many as a unit has unknowns. For the
+# convolution a single patch is enough: it holds 36 windows, and each is an equation for the same ten unknowns.
+# That is what sharing buys: **every place of every image teaches the same few parameters.**
 #
 # Real tasks are not as neat. Examples are noisy, and no small layer is exactly right. But the order stays, and
 # the dense layer here had only 64 pixels to read.
@@ -756,10 +766,10 @@ print(f"the convolution errs {wrong_after / wrong_before:.1f} times as often on 
 # %% [markdown]
 # ## Where the idea comes from
 #
-# In 1959 David Hubel and Torsten Wiesel recorded single cells in the visual cortex of a cat while they moved
-# bars of light over a screen. Each cell answered to one small part of the screen only, its receptive field, and
-# there only to bars of one direction. Neighbouring cells saw neighbouring parts: the cortex holds a **map** of
-# what the eye sees.
+# In 1959 David Hubel and Torsten Wiesel reported what single cells in the visual cortex of a cat answer to, when
+# spots and bars of light are shown on a screen. Each cell answered to one small part of the screen only, its
+# receptive field, and there most of them best to a bar of one orientation. Neighbouring cells see neighbouring
+# parts: the cortex holds a **map** of what the eye sees.
 #
 # In 1962 they told two kinds apart. **Simple cells** want the bar at an exact place; **complex cells** accept it
 # anywhere in a larger field. They proposed a hierarchy: complex cells collect from simple ones, simple ones from
@@ -794,8 +804,6 @@ def simple(picture):
 angles, shifts = np.arange(-90, 91, 10), np.arange(-10, 11)
 turning = [simple(bar(a))[6] for a in angles]
 moving = {"simple": [simple(bar(0, s))[6] for s in shifts], "complex": [simple(bar(0, s)).max() for s in shifts]}
-
-# %%
 fig, axes = plt.subplots(1, 4, figsize=(10, 2.5), layout="constrained", width_ratios=[1.3, 1.3, 2, 2])
 for ax, angle in zip(axes, (0, 30)):
     ax.imshow(bar(angle), cmap="gray")
@@ -806,12 +814,12 @@ axes[2].plot(angles, turning, "o-", color="0.3", markersize=4)
 axes[2].set(xlabel="angle of the bar, degrees", xticks=[-90, -45, 0, 45, 90], title="simple cell")
 for (name, answers), style in zip(moving.items(), ("o-", "s--")):
     axes[3].plot(shifts, answers, style, color="0.3", markersize=4, markerfacecolor="tab:orange", label=name)
-axes[3].set(xlabel="place of the bar, pixels", title="upright bar, moving")
-axes[3].legend(fontsize=8, frameon=False)
+axes[3].set(xlabel="place of the bar, pixels", title="upright bar, moving", ylim=(-0.06, 1.4))
+axes[3].legend(fontsize=9, frameon=False, ncols=2, loc="upper center")
 plt.show()
 
 # %% [markdown]
-# Like the cells in the cat, the unit answers to one direction, and falls silent when the bar is turned. The simple
+# Like the cells in the cat, the unit answers to one orientation, and falls silent when the bar is turned. The simple
 # cell wants the bar at its place; the complex cell answers all the same over 13 pixels. Taking the largest of
 # several units returns in notebook 06 under the name of pooling.
 #
@@ -835,10 +843,12 @@ plt.show()
 #
 # - **Classification**: what is in this image?
 # - **Detection**: where is it, and how many are there?
-# - **Segmentation**: which pixels belong to it? In medicine, to outline cells or organs.
-# - **Reading**: numbers of houses and street signs in photographs of streets.
-# - **Go**: judging a position, which is an image of 19×19 points (AlphaGo).
-# - **Style transfer**: one picture's content in the manner of another.
+# - **Segmentation**: which pixels belong to it? In medicine, to outline cells or organs (U-Net: Ronneberger and
+#   others, 2015).
+# - **Reading** what stands in the street: traffic signs (Sermanet and LeCun, 2011), house numbers (Goodfellow and
+#   others, 2014).
+# - **Go**: judging a position, which is an image of 19×19 points (AlphaGo: Silver and others, 2016).
+# - **Style transfer**: one picture's content in the manner of another (Gatys and others, 2016).
 #
 # What they share is an input laid out on a grid, in which neighbours belong together. A recorded sound is a grid
 # in one dimension, a film one in three.

@@ -183,6 +183,21 @@ def local_last_at_zero(x, weight, bias):
     return out
 
 
+def local_not_reset(x, weight, bias):
+    return np.cumsum(locally_connected(x, weight, 0 * bias)).reshape(bias.shape) + bias
+
+
+def local_returns_early(x, weight, bias):
+    out = locally_connected(x, weight, bias)
+    out[1:] = 0
+    return out
+
+
+def local_by_matrix_product(x, weight, bias):
+    kh, kw = weight.shape[2:]
+    return _local_with(x, weight, bias, lambda r, c: (x[r:r + kh, c:c + kw] @ weight[r, c]).sum())
+
+
 def local_changes_input(x, weight, bias):
     out = locally_connected(x, weight, bias)
     bias[...] = out
@@ -243,6 +258,14 @@ LOCALLY_CONNECTED = Exercise(
         Mistake("last_left_at_zero", "The last row and the last column are never written. Check where your loops "
                 "end.",  # 10
                 local_last_at_zero),
+        Mistake("sum_not_reset", "The sum goes on from one unit to the next. Each unit begins at 0.",  # 57
+                local_not_reset),
+        Mistake("returns_after_the_first_row", "Only the first row of units is computed. Does `return` stand inside "
+                "a loop?",  # 39
+                local_returns_early),
+        Mistake("matrix_product", "`@` is a matrix product: rows times columns. Here each pixel meets the weight at "
+                "its own place, which is `*`.",
+                local_by_matrix_product),
         Mistake("integer_buffer", "The result is stored in an array of integers, which cuts off fractions.",  # 33
                 lambda x, weight, bias: locally_connected(x, weight, bias).astype(int)),
         Mistake("changes_input", "The results are written into `bias`, which belongs to the caller.",  # 32
@@ -375,6 +398,14 @@ TIED_WEIGHTS = Exercise(
                 lambda kernel, bias, height, width: (
                     tied_weights(kernel, bias, height, width)[0].transpose(2, 3, 0, 1),
                     tied_weights(kernel, bias, height, width)[1])),
+        Mistake("units_in_one_axis", "The units stand in a single axis. They form a grid, so there are two axes for "
+                "the unit: its row and its column.",
+                lambda kernel, bias, height, width: tuple(
+                    a.reshape(-1, *a.shape[2:]) for a in tied_weights(kernel, bias, height, width))),
+        Mistake("one_large_picture", "The copies of the kernel lie side by side in one large array of two axes. Each "
+                "copy should be found under its unit: `weight[r, c]`.",
+                lambda kernel, bias, height, width: (np.tile(kernel, _grid(kernel, height, width)),
+                                                     tied_weights(kernel, bias, height, width)[1])),
         Mistake("kernel_rotated", "Each unit got the kernel turned by half a turn. It is used as it is.",  # 1
                 lambda kernel, bias, height, width: tied_weights(_rotated(kernel), bias, height, width)),
         Mistake("kernel_transposed", "Each unit got the kernel transposed.",  # 3
@@ -698,7 +729,7 @@ def convolution_matrix(kernel, height, width):
     return torch.autograd.functional.jacobian(layer, pixels).numpy()
 
 
-def _filled(kernel, height, width, column, rows=None):
+def _filled(kernel, height, width, column):
     """The matrix whose row (r, c) has kernel[a, b] in the column that `column(r, c, a, b)` gives."""
     rows, columns = _grid(kernel, height, width)
     out = np.zeros((rows * columns, height * width))
@@ -746,6 +777,14 @@ def matrix_across_the_edge(kernel, height, width):
 def matrix_starts_at_row_number(kernel, height, width):
     columns = width - kernel.shape[1] + 1
     return _filled(kernel, height, width, lambda r, c, a, b: r * columns + c + a * width + b)
+
+
+def matrix_left_behind(kernel, height, width):
+    image, rows, (kh, kw) = np.zeros((height, width)), [], kernel.shape
+    for r, c in np.ndindex(*_grid(kernel, height, width)):
+        image[r:r + kh, c:c + kw] = kernel
+        rows.append(image.ravel().copy())
+    return np.array(rows)
 
 
 def matrix_last_row_empty(kernel, height, width):
@@ -802,6 +841,11 @@ CONVOLUTION_MATRIX = Exercise(
         Mistake("starts_at_row_number", "Row number i of the matrix starts at pixel number i. That is right for "
                 "the first row of windows only: the next one begins at a new image row.",
                 matrix_starts_at_row_number),
+        Mistake("never_moves_down", "The window moves to the right, but all rows of windows read the top of the image.",
+                lambda kernel, height, width: _filled(kernel, height, width, lambda r, c, a, b: a * width + c + b)),
+        Mistake("left_behind", "Each row still holds the kernel's weights from the windows before. Begin each row with "
+                "zeros.",  # 57
+                matrix_left_behind),
         Mistake("first_kernel_row_only", "Only the first row of the kernel is there.",
                 lambda kernel, height, width: convolution_matrix(
                     np.concatenate([kernel[:1], 0 * kernel[1:]]), height, width)),
