@@ -853,9 +853,10 @@ plt.show()
 # What they share is an input laid out on a grid, in which neighbours belong together. A recorded sound is a grid
 # in one dimension, a film one in three.
 
-# %% [markdown] tags=["written:which_layer:4"]
+# %% [markdown]
 # ## In your own words
-#
+
+# %% [markdown] tags=["written:which_layer:4"]
 # Four data sets. For each, say which of the three layers (dense, locally connected, convolutional) you would
 # begin with. Give the reason in terms of **locality** and **stationarity**: does the data have the one, the
 # other, both, or neither? Two or three sentences each.

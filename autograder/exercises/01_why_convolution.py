@@ -809,7 +809,7 @@ CONVOLUTION_MATRIX = Exercise(
     oracle=convolution_matrix,
     probes=[call(np.array([[1.0, 2], [3, 4]]), 2, 3), call(np.array([[1.0, -2], [3, 0.5]]), 3, 4),
             call(np.array([[2.0, -1, 1], [-3, 0, 4]]), 4, 5), call(quarters(41, 3, 2), 5, 3),
-            call(np.array([[-1.5]]), 2, 3), call(quarters(42, 1, 3), 2, 5), call(ints(43, 3, 1), 4, 3),
+            call(np.array([[-1.5]]), 2, 3), call(quarters(42, 1, 3), 2, 5), call(np.array([[2.0], [-1], [3]]), 4, 2),
             call(strided(ints(44, 2, 3)), 3, 3), call(ints(45, 2, 3), 2, 3)],
     random=random_matrix,
     mistakes=[
