@@ -508,8 +508,8 @@ plt.show()
 # convolution a single patch is enough: it holds 36 windows, and each is an equation for the same ten unknowns.
 # That is what sharing buys: **every place of every image teaches the same few parameters.**
 #
-# Real tasks are not as neat. Examples are noisy, and no small layer is exactly right. But the order stays, and
-# the dense layer here had only 64 pixels to read.
+# Real tasks are not as neat. Examples are noisy, and no small layer is exactly right. But the order usually
+# stays, and the dense layer here had only 64 pixels to read.
 
 # %% [markdown]
 # ## A convolution is a matrix
@@ -758,7 +758,7 @@ print(f"the convolution errs {wrong_after / wrong_before:.1f} times as often on 
 # %% [markdown]
 # The dense classifier does not notice: the same share, to the last digit. The one with kernels is much better
 # while neighbours are neighbours, and errs more than twice as often when they are not. What is left of its
-# advantage comes from having more numbers to combine.
+# advantage needs no neighbours: it has more numbers to combine, and they are no longer linear in the pixels.
 #
 # A convolution is a bet that neighbours belong together. On photographs the bet is won. On a table whose columns
 # could stand in any order there is nothing to win.
