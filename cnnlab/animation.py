@@ -1,4 +1,4 @@
-"""Moving pictures: the sliding window, and the reflected function of a convolution."""
+"""Moving pictures: the sliding window, its matrix, and the reflected function of a convolution."""
 
 from __future__ import annotations
 
@@ -186,3 +186,79 @@ def dropping(image: np.ndarray, p: float = 0.5, passes: int = 30, interval: int 
     draw(0)
     return _player(fig, draw, passes, interval, "Pixels of an image are dropped at random, again and again; the mean of "
                    "the passes approaches the image.")
+
+
+def matrix_rows(x: np.ndarray, kernel: np.ndarray, interval: int = 800):
+    """A player that slides `kernel` over `x` and lights the row of the matrix that does the same.
+
+    x (n,) and kernel (k,), or x (H, W) and kernel (kH, kW), both small.  The input stands above the matrix,
+    one pixel over each column, an image row by row; the output stands to its right.  Two dimensions get the
+    image and its output as well.  Returns HTML, or nothing while nbgrader grades.
+    """
+    if os.environ.get("NBGRADER_EXECUTION"):
+        return None
+    image, window = np.atleast_2d(x), np.atleast_2d(kernel)
+    windows = sliding_window_view(image, window.shape)
+    out = (windows * window).sum(axis=(2, 3))
+    matrix = np.full((out.size, *image.shape), np.nan)  # what is always 0 stays empty
+    for unit, (r, c) in zip(matrix, np.ndindex(out.shape)):
+        unit[r:r + window.shape[0], c:c + window.shape[1]] = window
+    matrix = matrix.reshape(out.size, -1)
+
+    flat = np.ndim(x) == 1
+    fig, axes = _matrix_axes(image, out, flat)
+    grid(axes["input"], image.reshape(1, -1), "input" if flat else "input, row by row")
+    grid(axes["matrix"], matrix)
+    grid(axes["output"], out.reshape(-1, 1))
+    lit = [frame(axes["matrix"], 0, 0, 1, image.size), frame(axes["output"], 0, 0, 1, 1)]
+    pixels = [frame(axes["input"], 0, 0, 1, window.shape[1]) for _ in range(window.shape[0])]
+    if not flat:
+        grid(axes["image"], image, "input")
+        grid(axes["map"], out, "output")
+        for j in range(image.shape[1], image.size, image.shape[1]):  # the blocks: one for each row of pixels ...
+            axes["matrix"].axvline(j - 0.5, color="0.3", linewidth=1.5)
+        for i in range(out.shape[1], out.size, out.shape[1]):        # ... and each row of windows
+            axes["matrix"].axhline(i - 0.5, color="0.3", linewidth=1.5)
+        over, cell = frame(axes["image"], 0, 0, *window.shape), frame(axes["map"], 0, 0, 1, 1)
+
+    def draw(step):
+        r, c = divmod(step, out.shape[1])
+        for a, rectangle in enumerate(pixels):
+            rectangle.set_xy(((r + a) * image.shape[1] + c - 0.5, -0.5))
+        for rectangle in lit:
+            rectangle.set_xy((-0.5, step - 0.5))
+        if not flat:
+            over.set_xy((c - 0.5, r - 0.5))
+            cell.set_xy((c - 0.5, r - 0.5))
+        done = np.arange(out.size) <= step
+        for name, shape in [("output", (-1, 1)), ("map", out.shape)][:1 if flat else 2]:
+            axes[name].images[0].set_data(np.ma.masked_array(out.reshape(shape), ~done.reshape(shape)))
+            for text, visible in zip(axes[name].texts, done):
+                text.set_visible(visible)
+        fig.suptitle(f"row {step}: {_sum_of_products(windows[r, c], window, out[r, c])}", fontsize=10)
+
+    size = " by ".join(map(str, np.shape(kernel)))
+    return _player(fig, draw, out.size, interval, f"A kernel of {size} slides over the input; at each position "
+                   "one row of a matrix is lit.")
+
+
+def _matrix_axes(image, out, flat):
+    """A figure whose cells all have one size: the input above the matrix, the output to its right."""
+    cell = min(0.42, WIDTH / (image.size + 3))
+    above = 0 if flat else image.shape[0] + 1.6  # cells that image and map take up
+    columns, rows = image.size + 2.5, out.size + 2.8 + above
+    fig = plt.figure(figsize=(max(cell * columns, 6), cell * rows + 0.5), dpi=80)
+    width, height = fig.get_size_inches() / cell
+
+    def place(left, bottom, shape):
+        return fig.add_axes((left / width, bottom / height, shape[1] / width, shape[0] / height))
+
+    left = (width - image.size - 1.6) / 2
+    axes = {"matrix": place(left, 0.3, (out.size, image.size)),
+            "output": place(left + image.size + 0.6, 0.3, (out.size, 1)),
+            "input": place(left, out.size + 0.8, (1, image.size))}
+    if not flat:
+        bottom = out.size + 3.2
+        axes["image"] = place(left, bottom, image.shape)
+        axes["map"] = place(left + image.shape[1] + 2, bottom + image.shape[0] - out.shape[0], out.shape)
+    return fig, axes

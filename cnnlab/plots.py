@@ -227,3 +227,24 @@ def block(ax, shared: np.ndarray, title: str = "") -> list[tuple[Polygon, tuple[
     ax.axis("off")
     ax.set_title(title, fontsize=10)
     return front + top + right
+
+
+def connections(ax, kind: str, inputs: int = 7, window: int = 3, title: str = ""):
+    """Draw a layer on a row of pixels: squares below, units above, and a line for each product.
+
+    kind: "dense", every unit reads all pixels; "local", each reads `window` of them side by side; or "shared",
+    the same, and lines drawn alike have the same weight.
+    """
+    units = inputs - window + 1
+    middle = (inputs - units) / 2  # a unit stands above the middle of its window
+    for u in range(units):
+        for a in range(inputs if kind == "dense" else window):
+            style = {"linestyle": ("-", "--", ":")[a % 3], "color": "0.2"} if kind == "shared" else {"color": "0.55"}
+            ax.plot([a if kind == "dense" else u + a, u + middle], [0, 1.6], linewidth=1.4, zorder=1, **style)
+    ax.plot(range(inputs), [0] * inputs, "s", color="0.3", markersize=9)
+    ax.plot([u + middle for u in range(units)], [1.6] * units, "o", color="tab:orange", markersize=9,
+            markeredgecolor="0.2")
+    ax.set_xlim(-0.6, inputs - 0.4)
+    ax.set_ylim(-0.3, 1.9)
+    ax.axis("off")
+    ax.set_title(title, fontsize=10)
