@@ -189,7 +189,7 @@ def max_pooling(x: np.ndarray, kernel_size, stride=None, padding=0, dy: np.ndarr
 
 def _grids_in_a_row(arrays, titles):
     """A figure with small arrays side by side, their cells of one size."""
-    columns = [a.shape[1] for a in arrays]
+    columns = [max(a.shape[1], 3.5) for a in arrays]  # room for the title of a small one
     cell = min(0.5, WIDTH / (sum(columns) + 2))
     size = max(cell * (sum(columns) + 2), 6), cell * max(map(len, arrays)) + 1.1
     fig, axes = plt.subplots(1, len(arrays), figsize=size, layout="constrained", width_ratios=columns, dpi=80)

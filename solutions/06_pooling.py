@@ -100,7 +100,8 @@ for right in faces:
 # %%
 window = np.array([[200.0, 150, 150], [100, 50, 100], [25, 25, 10]])
 window_max, window_mean = window.max(), window.mean()
-plots.grids(window, np.array([[window_max]]), np.array([[window_mean]]), titles=["window", "max", "mean"], cell=0.6)
+plots.grids(window, np.array([[window_max]]), np.array([[window_mean]]), titles=["window", "max", "mean"], cell=0.6,
+            vmin=0, vmax=200)
 
 # %% [markdown]
 # 200 and 90. A pooling layer does that for every window:
@@ -109,7 +110,7 @@ plots.grids(window, np.array([[window_max]]), np.array([[window_mean]]), titles=
 # - It has **no parameters**: nothing in it is learned.
 # - It is settled by the window F (`kernel_size`) and the stride S, which is F if not given. From width $W$ it
 #   makes $(W - F)/S + 1$, rounded down, as a convolution does. Common are F = 2, S = 2, and F = 3, S = 2,
-#   where windows overlap.
+#   where windows overlap, as in AlexNet (notebook 10).
 #
 # **Predict.** 64 maps of 224×224 are pooled with F = 2 and S = 2. What comes out, and which share of the
 # numbers is left?
@@ -141,7 +142,7 @@ print(four)
 # Four times: it is in all four windows. With overlap, one strong response can fill a neighbourhood.
 #
 # **Padding** is uncommon in pooling. Where it is used, a padded place must never win a maximum. A zero would,
-# against negative numbers. So max pooling pads with −∞, and libraries allow at most half the kernel, so that
+# against negative numbers. So max pooling pads with −∞, and PyTorch allows at most half the kernel, so that
 # every window holds at least one real value.
 
 # %% [markdown]
@@ -281,36 +282,43 @@ def l2_pool2d(x, kernel_size, stride=None):
 check("l2_pool2d", l2_pool2d)
 
 # %% [markdown]
-# Now on the edges of a photograph. The kernel (−1, 0, 1) answers with a positive number where the image turns
-# brighter to the right, and with a negative one where it turns darker. A thin line gives both, side by side.
+# Now on the edges of a photograph. The column of weights (−1, 0, 1) answers with a positive number where the
+# image turns brighter downwards, and with a negative one where it turns darker. A thin line gives both, one above
+# the other.
 #
-# **Predict.** The map of responses is pooled in three ways. Which loses thin lines? Which sees only one side
-# of a thick one?
+# **Predict.** The map of responses is pooled in three ways. Which loses thin lines? Which loses the roof against the
+# bright sky?
 
 # %%
-china = grey(photo("china"))[60:412:2, :640:2]                               # (176, 320)
-edges = china[:, 2:] - china[:, :-2]                                         # (176, 318), each pixel's neighbours
+china = grey(photo("china"))[:400:2, :400:2]                                 # (200, 200)
+edges = china[2:] - china[:-2]                                               # (198, 200): below minus above
 kinds = {"max": max_pool2d, "average": avg_pool2d, "L2": l2_pool2d}
-pooled = {name: pool(edges[None, None], 6)[0, 0] for name, pool in kinds.items()}   # (29, 53)
+pooled = {name: pool(edges[None, None], 5)[0, 0] for name, pool in kinds.items()}   # (39, 40)
 survives = np.abs(pooled["average"]).mean() / np.abs(edges).mean()
-fig, axes = plt.subplots(2, 3, figsize=(10, 4.3), layout="constrained")
-pictures = {"image": china, "edges: white is brighter to the right": edges,
-            "size of the edges": np.abs(edges), **{f"{name} of 6×6": p for name, p in pooled.items()}}
-for ax, (title, picture) in zip(axes.flat, pictures.items()):
+smallest = -max_pool2d(-edges[None, None], 5)[0, 0]
+unseen = (-smallest > pooled["max"]).mean()
+
+pictures = {"image": china, "edges, 0 is mid-grey": edges, "max": pooled["max"],
+            "average, 0 is mid-grey": pooled["average"], "L2": pooled["L2"]}
+fig, axes = plt.subplots(1, 5, figsize=(10, 2.5), layout="constrained")
+for ax, (title, picture) in zip(axes, pictures.items()):
     reach = np.quantile(np.abs(picture), 0.99)
-    signed = title.startswith(("edges", "average"))
-    ax.imshow(picture, cmap="gray", vmin=-reach if signed else 0, vmax=reach)
+    ax.imshow(picture, cmap="gray", vmin=-reach if "0" in title else 0, vmax=reach)
     ax.set_title(title, fontsize=10)
     ax.axis("off")
 plt.show()
 print(f"average pooling keeps {survives:.0%} of the mean size of a response")
+print(f"in {unseen:.0%} of the windows the strongest response is negative, and the maximum does not see it")
 
 # %% [markdown]
-# In the average opposite responses cancel: 0 is mid-grey, and most of the map is. The maximum keeps one sign
-# only, and a single strong pixel decides. L2 keeps both signs and lets every pixel have a say, so it shows
-# how much edge there is in a window, and no longer which way it goes.
+# The average keeps broad steps, such as the roof against the sky, which is black because it is darker below. Thin
+# lines cancel, and 36 % of the mean size of a response is left.
 #
-# After a ReLU there are no negative values, and average pooling has nothing to cancel.
+# The maximum keeps one sign only. The slope of the top roof is nearly gone, and in 48 % of the windows the strongest
+# response is one it does not see.
+#
+# L2 keeps both signs and lets every pixel have a say. It shows how much edge there is in a window, and no longer which
+# way it goes. After a ReLU there are no negative values; then nothing cancels and nothing is lost this way.
 
 # %% [markdown]
 # ## L2 pooling over features
@@ -365,7 +373,7 @@ for name, style, values in zip(kernels, ("o-", "s--"), responses.T):
 right.plot(shifts, energy, "^-", color="tab:orange", label="L2 of both")
 left.set(title="the two kernels", xlabel="pixel")
 right.set(title="their responses", xlabel="stripes moved by, pixels")
-right.legend(loc="lower right", fontsize=9)
+right.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -456,12 +464,12 @@ quads = sliding_window_view(scans, (2, 2), axis=(1, 2))[:, ::2, ::2]         # (
 winners = (quads == quads.max(axis=(3, 4), keepdims=True)).sum(axis=(3, 4))  # (1797, 4, 4)
 tied_share = (winners > 1).mean()
 empty_share = (quads.max(axis=(3, 4)) == 0).mean()
-print(f"with a tie: {tied_share:.0%} of the windows; of all windows {empty_share:.0%} hold only zeros")
+print(f"{tied_share:.0%} of the windows have a tie; {empty_share / tied_share:.0%} of those hold only zeros")
 
 # %% [markdown]
-# In four of ten. Most of these windows are empty paper, or hold several pixels of full ink. A different rule
-# would give different gradients, so two correct programs can train to different weights. No rule is wrong: at
-# a tie the maximum has no derivative.
+# In four of ten, and two thirds of those are empty paper. There another rule would give another gradient. No rule is
+# wrong, because at a tie the maximum has no derivative. But whoever compares two programs must know which rule each
+# follows.
 
 # %% [markdown]
 # ## Backward through the mean
@@ -603,7 +611,7 @@ for layer in (MaxPool2d(3, 2, 1), AvgPool2d(3, 2, 1)):
     disagreement[type(layer).__name__] = np.abs(layer.backward(dy) - numerical_gradient(layer, x, dy)).max()
 print("largest difference without ties:", {name: f"{value:.0e}" for name, value in disagreement.items()})
 at_a_tie = numerical_gradient(MaxPool2d(2), np.array([[[[3.0, 3], [1, 0]]]]), np.ones((1, 1, 1, 1)))[0, 0]
-print("at a tie:", at_a_tie.tolist())
+print("at a tie:", at_a_tie.round(6).tolist())
 
 # %% [markdown]
 # A half for each: up, the output follows; down, the other 3 holds it. A gradient check of max pooling must
@@ -677,13 +685,12 @@ for depth in (2, 4):
 # %% [markdown]
 # ## Equivariant or invariant?
 #
-# Two words that are often mixed up. Let the image move by some pixels.
+# Two words that are often mixed up. Write $T$ for a move of the image by some pixels, and $f$ for a layer.
 #
-# - A layer is **equivariant** if its output moves along: the moved image gives the moved output.
-# - It is **invariant** if its output stays the same.
+# - $f$ is **equivariant** if its output moves along: $f(Tx) = T f(x)$.
+# - $f$ is **invariant** if its output stays the same: $f(Tx) = f(x)$.
 #
-# Invariance forgets the place, equivariance keeps it. Both can hold in part, so we measure how far a layer is
-# off.
+# Invariance forgets the place, equivariance keeps it. Both can hold in part, so we measure how far a layer is off.
 
 # %% [markdown]
 # ### Exercise: equivariance error
@@ -744,7 +751,7 @@ errors_at_3 = equivariance_error(y, y_moved, (0, 3)), equivariance_error(y, y_mo
 print(f"convolution: from equivariant {errors_at_3[0]:.0e}, from invariant {errors_at_3[1]:.2f}")
 
 # %% [markdown]
-# A convolution is equivariant up to rounding, and as far from invariant as can be: its map at a place says
+# The convolution is equivariant up to rounding, and as far from invariant as can be: its map at a place says
 # nothing about its map three pixels on.
 
 # %% [markdown]
@@ -829,9 +836,9 @@ vgg_exact = exact_shifts((1, 1, 2) + (1, 1, 2) + (1, 1, 1, 2) * 3, 64)
 print(f"VGG-16 has five poolings at stride 2; its last map is exact for shifts by {vgg_exact}")
 
 # %% [markdown]
-# For one pixel in 32, in the best case. In between a deep network is neither equivariant nor invariant, and
-# its answer can change when the image moves by a single pixel: Azulay and Weiss (2019) show it on well-known
-# networks. They name the reason: a stride takes samples more coarsely than the map's details allow.
+# For one shift in 32, along each axis. In between, a deep network is neither equivariant nor invariant, and its answer
+# can change when the image moves by a single pixel. Azulay and Weiss (2019) show this on well-known networks and name
+# the reason: a stride takes fewer samples than the detail in the map needs.
 
 # %% [markdown]
 # ## An aside: blur before the stride
@@ -844,16 +851,18 @@ print(f"VGG-16 has five poolings at stride 2; its last map is exact for shifts b
 row = np.array([0.0, 0, 1, 1, 0, 0, 1, 1])[None, None, None]                 # (1, 1, 1, 8)
 
 
-def blur_pool(y, rows=True):
-    """Max pooling at stride 1, a blur by 1 2 1, then stride 2; all circular.  rows=False: along columns only."""
-    y = np.maximum(y, np.roll(y, -1, axis=3))
-    y = (np.roll(y, 1, axis=3) + 2 * y + np.roll(y, -1, axis=3))[:, :, :, ::2] / 4
-    return blur_pool(y.swapaxes(2, 3), rows=False).swapaxes(2, 3) if rows else y
+def blur_pool(y):
+    """Max pooling 2×2 at stride 1, a blur by 1 2 1 along both axes, then stride 2; all circular."""
+    for axis in (2, 3):
+        y = np.maximum(y, np.roll(y, -1, axis))
+    for axis in (2, 3):
+        y = (np.roll(y, 1, axis) + 2 * y + np.roll(y, -1, axis)) / 4
+    return y[:, :, ::2, ::2]
 
 
 row_moved = np.roll(row, 1, axis=3)
 zhang = {"max": [max_pool2d(r, (1, 2)).ravel().tolist() for r in (row, row_moved)],
-         "blurred": [blur_pool(r, rows=False).ravel().tolist() for r in (row, row_moved)]}
+         "blurred": [blur_pool(r).ravel().tolist() for r in (row, row_moved)]}
 for name, (still, after) in zhang.items():
     print(f"{name:8} {still}, moved {after}")
 
@@ -879,7 +888,7 @@ ax.set(xlabel="equivariance error, image moved by 1, stride 2", xlim=(0, 0.75))
 plt.show()
 
 # %% [markdown]
-# With a blur before the stride the error is less than half of max pooling's, 0.16 against 0.35. It is not
+# With a blur before the stride the error is less than half of max pooling's, 0.15 against 0.34. It is not
 # zero: a short blur removes only part of the detail that is too fine for stride 2. Larger windows help a
 # little. Worst is the plain stride, which looks at every second place and ignores the rest.
 
@@ -901,23 +910,36 @@ def padded_stack(x, depth):
 
 
 crop, crop_moved = (whole[None, None, r:r + 64, c:c + 64] for r, c in ((30, 50), (27, 45)))
-broken, border_errors = {}, {}
-for depth in (1, 3, 6):
+fig, axes = plt.subplots(1, 5, figsize=(10, 2.4), layout="constrained")
+axes[0].imshow(crop[0, 0], cmap="gray")
+axes[1].imshow(crop_moved[0, 0], cmap="gray")
+differs, border_errors, titles = {}, {}, ["image", "moved"]
+for ax, depth in zip(axes[2:], (1, 3, 6)):
     y, y_moved = padded_stack(crop, depth), padded_stack(crop_moved, depth)
-    off = np.abs(np.roll(y, (3, 5), axis=(2, 3)) - y_moved).max(axis=1)[0] > 1e-9     # (64, 64)
-    broken[f"{depth} layers: {off.mean():.0%} differ"] = off
-    border_errors[depth] = [equivariance_error(y, y_moved, (3, 5), margin) for margin in (0, 5, 5 + depth)]
-plots.images(crop[0, 0], crop_moved[0, 0], *broken.values(), titles=["image", "moved", *broken], height=2.2)
-for depth, (everywhere, without_new, inside) in border_errors.items():
-    print(f"{depth} layers: error {everywhere:.2f}, without the outermost 5 pixels {without_new:.2f}, "
-          f"without {5 + depth} {inside:.0e}")
+    border_errors[depth] = [equivariance_error(y, y_moved, (3, 5), margin) for margin in (0, 5 + depth)]
+    off = np.abs(np.roll(y, (3, 5), axis=(2, 3)) - y_moved).max(axis=1)[0] > 1e-9        # (64, 64)
+    ax.imshow(off, cmap="gray_r", vmax=2)
+    differs[depth] = off.mean()
+    titles.append(f"depth {depth}: {off.mean():.0%} differ")
+for ax, title in zip(axes, titles):
+    ax.set_title(title, fontsize=10)
+    ax.set(xticks=[], yticks=[])
+plt.show()
+
+# %%
+for depth, (everywhere, inside) in border_errors.items():
+    print(f"depth {depth}: error {everywhere:.2f}, without the outermost {5 + depth} rows and columns {inside:.0e}; "
+          f"unit 0 sees {seen_by(0, ((3, 1, 1),) * depth)}")
 
 # %% [markdown]
-# White is where the two maps differ. At the top and the left that is first of all the new part of the scene,
-# 3 rows and 5 columns, on which no layer could agree. What zero padding adds is a frame that grows by one
-# pixel with every layer, on all four sides: at the border a unit sees zeros where the other, moved one sees
-# the scene. Inside, the map is exact. After six layers almost half of it differs somewhere, on a map of
-# 64×64; on the small maps late in a network little inside is left.
+# Grey is where the two maps differ. At the top and the left that is first of all the new part of the scene, 3 rows
+# and 5 columns, on which no layer could agree.
+#
+# Zero padding adds a frame on all four sides, one pixel wider with each layer: after six, unit 0 sees position −6,
+# and units 0 to 5 all look into the padding. There one map was made from zeros and the other from the scene.
+#
+# Inside, the equivariance is exact. At depth 6 almost half of a 64×64 map differs somewhere; of the small maps late
+# in a network, little inside is left.
 
 # %% [markdown]
 # ## How invariant is it?
@@ -952,8 +974,9 @@ curves(changes, "change of the output")
 # of that back, more with a larger window and a smaller shift. The global average is invariant exactly, since
 # it sums the same numbers in another order.
 #
-# So "convolution and pooling make a network translation-invariant" is half true. The three blocks look at
-# every 8 pixels, as pooling 8×8 does, and still change twice as much.
+# So "convolution and pooling make a network translation-invariant" is half true, and for small shifts. The
+# three blocks look at every 8 pixels, as pooling 8×8 does, and still change twice as much. (The kernels here
+# are random; learned ones would give other numbers.)
 
 # %% [markdown]
 # ## Getting rid of pooling
@@ -982,7 +1005,7 @@ print(f"a 3×3 convolution with stride 2, 64 → 64: {strided_parameters:,} para
 # shows that a strided convolution is off at odd shifts too.
 #
 # The first pooling had weights as well: LeNet's subsampling layers learned a factor and a bias for each map.
-# You will build them in notebook 08.
+# Notebook 08 returns to them.
 
 # %% [markdown] tags=["written:same_answer:4"]
 # ## In your own words

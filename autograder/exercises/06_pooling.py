@@ -1138,6 +1138,10 @@ AVG_POOL2D_BACKWARD = Exercise(
                 lambda dy, x_shape, kernel_size, stride=None, padding=0:
                 avg_pool2d_backward(dy, x_shape, kernel_size, stride, padding) * np.prod(pair(kernel_size))
                 / np.prod(all_pairs(kernel_size, stride, 0)[1])),
+        Mistake("repeated_side_by_side", "Each value is repeated over a block of its own. That is right only where the "
+                "windows fill the image exactly; these overlap, leave a remainder, or reach into the padding.",
+                lambda dy, x_shape, kernel_size, stride=None, padding=0: np.repeat(np.repeat(
+                    dy, pair(kernel_size)[0], axis=2), pair(kernel_size)[1], axis=3) / np.prod(pair(kernel_size))),
         Mistake("overwrites", "Where windows overlap, only the last one's share is kept. Shares add up.",  # 65
                 lambda dy, x_shape, kernel_size, stride=None, padding=0: _spread(
                     dy, x_shape, kernel_size, stride, padding, _everywhere, write="replace window")),
@@ -1356,18 +1360,12 @@ MAX_POOL2D_LAYER = Exercise(
         Mistake("stride_defaults_to_1", "Without a `stride` the windows move by one pixel. None means that the "
                 "stride is the kernel size.",  # 62
                 layer_of(lambda x, k, s, p: max_pool2d(x, k, 1 if s is None else s, p),
-                         lambda dy, x, k, s, p: max_pool2d_backward(dy, x, k, 1 if s is None else s, p)
-                         if dy.shape[2:] == out_size(x.shape[2:], *all_pairs(k, s or 1, p)) else np.zeros(x.shape))),
-        Mistake("padding_ignored", "Every case without padding is right: `padding` is not used.",
-                layer_of(lambda x, k, s, p: max_pool2d(x, k, s), lambda dy, x, k, s, p: np.zeros(x.shape))),
-        Mistake("stride_not_in_backward", "`forward` is right, but `backward` does not use the stride that was "
-                "given.",
-                layer_of(max_pool2d, lambda dy, x, k, s, p: max_backward_of_stride(dy, x, k, s, p))),
-        Mistake("padding_not_in_backward", "`forward` is right, but `backward` does not use the padding that was "
-                "given.",
-                layer_of(max_pool2d, lambda dy, x, k, s, p: _routed(
-                    _first, dy, np.pad(x, ((0, 0), (0, 0), (0, 2 * pair(p)[0]), (0, 2 * pair(p)[1])),
-                                       constant_values=-np.inf), k, s, 0)[:, :, :x.shape[2], :x.shape[3]])),
+                         lambda dy, x, k, s, p: max_backward_of_stride(dy, x, k, s, p) if s is None else
+                         max_pool2d_backward(dy, x, k, s, p))),
+        Mistake("stride_not_in_forward", "`forward` does not use the stride that was given.",
+                layer_of(lambda x, k, s, p: max_pool2d(x, k, None, p), max_pool2d_backward)),
+        Mistake("padding_not_in_forward", "`forward` does not use the padding that was given.",
+                layer_of(lambda x, k, s, p: max_pool2d(x, k, s), max_pool2d_backward)),
         Mistake("every_winner", "Where several pixels share the maximum, each gets the whole gradient. Only the "
                 "first in row-major order does.",  # 66
                 layer_of(max_pool2d, lambda dy, x, k, s, p: _routed(_all, dy, x, k, s, p))),
@@ -1477,18 +1475,18 @@ SEEN_BY = Exercise(
                 lambda unit, layers: (seen_by(unit, layers)[0], seen_by(unit, layers)[1] + 1)),
         Mistake("kernel_one_too_long", "Each layer adds kernel_size to the last position. From the first to the "
                 "last pixel of a window it is kernel_size − 1.",
-                lambda unit, layers: _seen(unit, layers, lambda f, l, k, s, p: (f * s - p, l * s - p + k))),
+                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s - p, last * s - p + k))),
         Mistake("padding_ignored", "Every case without padding is right: the third number is not used.",
-                lambda unit, layers: _seen(unit, layers, lambda f, l, k, s, p: (f * s, l * s + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s, last * s + k - 1))),
         Mistake("padding_added", "The padding is added. Padding lies before pixel 0, so the first window starts "
                 "at −padding.",
-                lambda unit, layers: _seen(unit, layers, lambda f, l, k, s, p: (f * s + p, l * s + p + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s + p, last * s + p + k - 1))),
         Mistake("padding_on_one_side", "The padding moves the first position only. The whole window lies further "
                 "left.",
-                lambda unit, layers: _seen(unit, layers, lambda f, l, k, s, p: (f * s - p, l * s + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s - p, last * s + k - 1))),
         Mistake("padding_counted_twice", "The padding is subtracted on the left and added on the right. Padding "
                 "moves a window; it does not make it wider.",
-                lambda unit, layers: _seen(unit, layers, lambda f, l, k, s, p: (f * s - p, l * s + p + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s - p, last * s + p + k - 1))),
         Mistake("from_the_image_up", "The stack is walked from the image up. To go from a unit down to its "
                 "pixels, start with the last layer.",
                 lambda unit, layers: seen_by(unit, layers[::-1])),
