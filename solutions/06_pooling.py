@@ -771,6 +771,16 @@ def moved(y, distance):
     return (1 - part) * np.roll(y, steps, axis=3) + part * np.roll(y, steps + 1, axis=3)
 
 
+def curves(lines, ylabel):
+    """One line for each entry of `lines`, which tells them apart by marker and dash as well."""
+    fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for (name, values), style in zip(lines.items(), ("o-", "s--", "^:", "D-.", "v-", "x--")):
+        ax.plot(range(len(values)), values, style, color="0.25", markerfacecolor="tab:orange", label=name)
+    ax.set(xlabel="image moved by, pixels", ylabel=ylabel, ylim=(-0.03, None))
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    plt.show()
+
+# %%
 def max_then_max(x):
     return max_pool2d(convolve(max_pool2d(convolve(x, weights[0]), 2), weights[1]), 2)
 
@@ -785,18 +795,6 @@ networks = {"max 2×2, stride 1": (lambda x: pool_at_every_place(convolve(x, wei
 distances = range(9)
 errors = {name: [equivariance_error(moved(f(scene), d / s), f(np.roll(scene, d, axis=3)), (0, 0)) for d in distances]
           for name, (f, s) in networks.items()}
-
-# %%
-def curves(lines, ylabel):
-    """One line for each entry of `lines`, which tells them apart by marker and dash as well."""
-    fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    for (name, values), style in zip(lines.items(), ("o-", "s--", "^:", "D-.", "v-", "x--")):
-        ax.plot(range(len(values)), values, style, color="0.25", markerfacecolor="tab:orange", label=name)
-    ax.set(xlabel="image moved by, pixels", ylabel=ylabel, ylim=(-0.03, None))
-    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    plt.show()
-
-
 curves(errors, "equivariance error")
 
 # %% [markdown]
@@ -1010,14 +1008,13 @@ print(f"a 3×3 convolution with stride 2, 64 → 64: {strided_parameters:,} para
 # %% [markdown] tags=["written:same_answer:4"]
 # ## In your own words
 #
-# A colleague has built a classifier: four blocks of 3×3 convolution (stride 1, zero padding 1), ReLU and 2×2
-# max pooling, then the last map is flattened and a linear layer gives a score for each class. She writes:
-# "Convolution and pooling are translation-invariant, so the scores are the same wherever the object is."
+# A colleague has built a classifier: four blocks of 3×3 convolution (zero padding 1), ReLU and 2×2 max pooling; then
+# the last map is flattened, and a linear layer gives a score for each class. She writes: "Convolution and pooling are
+# translation-invariant, so the scores are the same wherever the object is."
 #
-# Correct her in about ten sentences. Say what convolution and what pooling really give; for which shifts the
-# last map is an exact moved copy, and where on the map even then not; whether the scores stay the same for
-# such a shift; two changes that would make the scores depend less on the place, each with its price; and one
-# task for which you would not want that. Use what you measured.
+# Correct her in about ten sentences. What do convolution and pooling really give? For which shifts is the last map an
+# exact moved copy, and where not even then? Do the scores stay the same for such a shift? Name two changes that make
+# the scores depend less on the place, each with its price, and a task for which you would not want that.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**

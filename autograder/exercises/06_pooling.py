@@ -1475,18 +1475,18 @@ SEEN_BY = Exercise(
                 lambda unit, layers: (seen_by(unit, layers)[0], seen_by(unit, layers)[1] + 1)),
         Mistake("kernel_one_too_long", "Each layer adds kernel_size to the last position. From the first to the "
                 "last pixel of a window it is kernel_size − 1.",
-                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s - p, last * s - p + k))),
+                lambda unit, layers: _seen(unit, layers, lambda lo, hi, k, s, p: (lo * s - p, hi * s - p + k))),
         Mistake("padding_ignored", "Every case without padding is right: the third number is not used.",
-                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s, last * s + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda lo, hi, k, s, p: (lo * s, hi * s + k - 1))),
         Mistake("padding_added", "The padding is added. Padding lies before pixel 0, so the first window starts "
                 "at −padding.",
-                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s + p, last * s + p + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda lo, hi, k, s, p: (lo * s + p, hi * s + p + k - 1))),
         Mistake("padding_on_one_side", "The padding moves the first position only. The whole window lies further "
                 "left.",
-                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s - p, last * s + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda lo, hi, k, s, p: (lo * s - p, hi * s + k - 1))),
         Mistake("padding_counted_twice", "The padding is subtracted on the left and added on the right. Padding "
                 "moves a window; it does not make it wider.",
-                lambda unit, layers: _seen(unit, layers, lambda first, last, k, s, p: (first * s - p, last * s + p + k - 1))),
+                lambda unit, layers: _seen(unit, layers, lambda lo, hi, k, s, p: (lo * s - p, hi * s + p + k - 1))),
         Mistake("from_the_image_up", "The stack is walked from the image up. To go from a unit down to its "
                 "pixels, start with the last layer.",
                 lambda unit, layers: seen_by(unit, layers[::-1])),
