@@ -151,7 +151,7 @@ def max_pooling(x: np.ndarray, kernel_size, stride=None, padding=0, dy: np.ndarr
     arrived = arrived[:, ph:ph + len(x), pw:pw + x.shape[1]]
 
     shown = [ring, out] if dy is None else [ring, np.asarray(dy, dtype=float), arrived[-1]]
-    titles = ("input", "output") if dy is None else ("input", "gradient from above", "gradient of the input")
+    titles = ("input", "output") if dy is None else ("input", "gradient\nfrom above", "gradient of\nthe input")
     fig, axes = _grids_in_a_row(shown, titles)
     for i, j in np.argwhere(np.isnan(ring)):
         axes[0].text(j, i, "−∞", ha="center", va="center", fontsize=8, color="0.6")
@@ -189,9 +189,9 @@ def max_pooling(x: np.ndarray, kernel_size, stride=None, padding=0, dy: np.ndarr
 
 def _grids_in_a_row(arrays, titles):
     """A figure with small arrays side by side, their cells of one size."""
-    columns = [max(a.shape[1], 3.5) for a in arrays]  # room for the title of a small one
+    columns = [a.shape[1] for a in arrays]
     cell = min(0.5, WIDTH / (sum(columns) + 2))
-    size = max(cell * (sum(columns) + 2), 6), cell * max(map(len, arrays)) + 1.1
+    size = max(cell * (sum(columns) + 2), 6), cell * max(map(len, arrays)) + 1.3
     fig, axes = plt.subplots(1, len(arrays), figsize=size, layout="constrained", width_ratios=columns, dpi=80)
     fig.get_layout_engine().set(h_pad=0.12)
     for ax, values, title in zip(axes, arrays, titles):

@@ -396,7 +396,7 @@ plt.show()
 #   along the first row of the window, then the second, and so on. PyTorch on a CPU does the same.
 
 # %% [markdown]
-# Numbers as before, with some ties. Every window sends its gradient to the black frame.
+# Almost the numbers from before, now with a tie. Every window sends its gradient to the black frame.
 #
 # **Predict.** How much does the 6 in the middle get in the end? And which of the two 7s at the lower left?
 
@@ -748,11 +748,10 @@ whole = (whole - whole.mean()) / whole.std()
 scene = whole[30:94, 50:114][None, None]                                     # (1, 1, 64, 64)
 y, y_moved = convolve(scene, weights[0]), convolve(np.roll(scene, 3, axis=3), weights[0])
 errors_at_3 = equivariance_error(y, y_moved, (0, 3)), equivariance_error(y, y_moved, (0, 0))
-print(f"convolution: from equivariant {errors_at_3[0]:.0e}, from invariant {errors_at_3[1]:.2f}")
+print(f"convolution: from equivariant {errors_at_3[0]:.1g}, from invariant {errors_at_3[1]:.2f}")
 
 # %% [markdown]
-# The convolution is equivariant up to rounding, and as far from invariant as can be: its map at a place says
-# nothing about its map three pixels on.
+# The convolution is equivariant up to rounding, and far from invariant: place by place, the map is another one.
 
 # %% [markdown]
 # ## A stride is exact for its multiples only
@@ -798,9 +797,9 @@ errors = {name: [equivariance_error(moved(f(scene), d / s), f(np.roll(scene, d, 
 curves(errors, "equivariance error")
 
 # %% [markdown]
-# At stride 1, always. At stride 2, for even shifts: then the same values come out one place further. At odd
-# shifts the windows cut the image in other places, and the maxima are others. After two poolings only
-# multiples of 4 are exact. That holds for every layer with a stride, convolutions too.
+# At stride 1, always. At stride 2, for even shifts: then the same values come out, half as far on. At odd
+# shifts the windows cut the image in other places, and the maxima are others. After two poolings only multiples
+# of 4 are exact. That holds for every layer with a stride, convolutions too.
 
 # %% [markdown]
 # ### Exercise: exact shifts
@@ -843,7 +842,8 @@ print(f"VGG-16 has five poolings at stride 2; its last map is exact for shifts b
 #
 # The smallest example is in Zhang (2019).
 #
-# **Predict.** The row below is pooled by 2 at stride 2, and again after it has moved by one. What comes out?
+# **Predict.** The row 0 0 1 1 0 0 1 1 is pooled with F = 2 and S = 2, and once more after it has moved by one.
+# What comes out?
 
 # %%
 row = np.array([0.0, 0, 1, 1, 0, 0, 1, 1])[None, None, None]                 # (1, 1, 1, 8)
@@ -886,9 +886,9 @@ ax.set(xlabel="equivariance error, image moved by 1, stride 2", xlim=(0, 0.75))
 plt.show()
 
 # %% [markdown]
-# With a blur before the stride the error is less than half of max pooling's, 0.15 against 0.34. It is not
-# zero: a short blur removes only part of the detail that is too fine for stride 2. Larger windows help a
-# little. Worst is the plain stride, which looks at every second place and ignores the rest.
+# With a blur before the stride the error is less than half of max pooling's, 0.15 against 0.34. It is not zero:
+# a short blur removes only part of the detail that is too fine for stride 2. Overlapping windows help a little.
+# Worst is the plain stride, which looks at every second place and ignores the rest.
 
 # %% [markdown]
 # ## Zero padding breaks it at the border
@@ -926,7 +926,7 @@ plt.show()
 
 # %%
 for depth, (everywhere, inside) in border_errors.items():
-    print(f"depth {depth}: error {everywhere:.2f}, without the outermost {5 + depth} rows and columns {inside:.0e}; "
+    print(f"depth {depth}: error {everywhere:.2f}, without the outermost {5 + depth} rows and columns {inside:.1g}; "
           f"unit 0 sees {seen_by(0, ((3, 1, 1),) * depth)}")
 
 # %% [markdown]
@@ -942,8 +942,8 @@ for depth, (everywhere, inside) in border_errors.items():
 # %% [markdown]
 # ## How invariant is it?
 #
-# Now compare the output for the moved image with the output for the unmoved one, place by place. The image
-# itself is the measure: it changes as much as it changes.
+# Now compare the output for the moved image with the output for the unmoved one, place by place, and do the
+# same with the image itself.
 #
 # **Predict.** Order these by how much they change when the image moves by one pixel: a convolution;
 # convolution and pooling 2×2; convolution and pooling 8×8; three blocks of convolution and pooling 2×2;
