@@ -996,7 +996,7 @@ print(f"a 3×3 convolution with stride 2, 64 → 64: {strided_parameters:,} para
 
 # %% [markdown]
 # Springenberg et al. (2015) put a convolution of stride 2 in the place of each max pooling and lost no
-# accuracy on their image benchmarks. The network then learns how to reduce a map; it pays with parameters and
+# accuracy on several image benchmarks. The network then learns how to reduce a map; it pays with parameters and
 # with work. ResNet (notebook 13) keeps one max pooling and a global average, and strides otherwise.
 #
 # A maximum is not linear, so no convolution is equal to it. And a stride is a stride: the bar chart above
