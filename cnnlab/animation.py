@@ -261,4 +261,74 @@ def _matrix_axes(image, out, flat):
         bottom = out.size + 3.2
         axes["image"] = place(left, bottom, image.shape)
         axes["map"] = place(left + image.shape[1] + 2, bottom + image.shape[0] - out.shape[0], out.shape)
+
+
+def max_pooling(x: np.ndarray, kernel_size, stride=None, padding=0, dy: np.ndarray | None = None,
+                interval: int = 900):
+    """A player that moves a pooling window over `x` and marks the pixel that wins, one window a frame.
+
+    x (H, W), small; kernel_size, stride and padding are numbers or pairs; stride None is the kernel size.
+    Without `dy` it fills in the output.  With `dy`, one value for each window, it sends each value back to
+    the winner and adds up what arrives.  The first of equal maxima in row-major order wins.
+    Returns HTML, or nothing while nbgrader grades.
+    """
+    if os.environ.get("NBGRADER_EXECUTION"):
+        return None
+    (kh, kw), (ph, pw) = _pair(kernel_size), _pair(padding)
+    sh, sw = (kh, kw) if stride is None else _pair(stride)
+    ring = np.pad(np.asarray(x, dtype=float), ((ph, ph), (pw, pw)), constant_values=np.nan)
+    windows = sliding_window_view(np.nan_to_num(ring, nan=-np.inf), (kh, kw))[::sh, ::sw]  # (H_out, W_out, kH, kW)
+    out, won = windows.max(axis=(2, 3)), windows.reshape(*windows.shape[:2], -1).argmax(axis=-1)
+    places = [(r * sh + won[r, c] // kw, c * sw + won[r, c] % kw) for r, c in np.ndindex(out.shape)]
+    arrived = np.zeros((out.size, *ring.shape))  # after each window
+    for step, place in enumerate(places):
+        arrived[step:, *place] += 0 if dy is None else np.ravel(dy)[step]
+    arrived = arrived[:, ph:ph + len(x), pw:pw + x.shape[1]]
+
+    shown = [ring, out] if dy is None else [ring, np.asarray(dy, dtype=float), arrived[-1]]
+    titles = ("input", "output") if dy is None else ("input", "gradient\nfrom above", "gradient of\nthe input")
+    fig, axes = _grids_in_a_row(shown, titles)
+    for i, j in np.argwhere(np.isnan(ring)):
+        axes[0].text(j, i, "−∞", ha="center", va="center", fontsize=8, color="0.6")
+    window = frame(axes[0], 0, 0, kh, kw)
+    winner = frame(axes[0], 0, 0, 1, 1, edgecolor="black", linewidth=2)
+    unit = frame(axes[1], 0, 0, 1, 1)
+    landing = None if dy is None else frame(axes[2], 0, 0, 1, 1, edgecolor="black", linewidth=2)
+
+    def draw(step):
+        r, c = divmod(step, out.shape[1])
+        (i, j), value = places[step], out[r, c]
+        window.set_xy((c * sw - 0.5, r * sh - 0.5))
+        winner.set_xy((j - 0.5, i - 0.5))
+        unit.set_xy((c - 0.5, r - 0.5))
+        if dy is None:
+            for number, text in enumerate(axes[1].texts):
+                text.set_visible(number <= step)
+            axes[1].images[0].set_data(np.ma.masked_array(out, np.arange(out.size).reshape(out.shape) > step))
+            title = f"The largest value of the window is {value:g}."
+        else:
+            landing.set_xy((j - pw - 0.5, i - ph - 0.5))
+            axes[2].images[0].set_data(arrived[step])
+            for text, total in zip(axes[2].texts, arrived[step].ravel()):
+                text.set_text(f"{total:g}".replace("-", "−"))
+            here = arrived[step][i - ph, j - pw]
+            title = f"The winner {value:g} gets {dy[r, c]:g} and now has {here:g}."
+        fig.suptitle(title.replace("-", "−"), fontsize=10)
+
+    draw(0)
+    fig.canvas.draw()
+    fig.set_layout_engine("none")  # as in sliding_window
+    return _player(fig, draw, out.size, interval, f"A pooling window of {kh} by {kw} moves over {x.shape[0]} by "
+                   f"{x.shape[1]} values; in each place the winner is marked.")
+
+
+def _grids_in_a_row(arrays, titles):
+    """A figure with small arrays side by side, their cells of one size."""
+    columns = [a.shape[1] for a in arrays]
+    cell = min(0.5, WIDTH / (sum(columns) + 2))
+    size = max(cell * (sum(columns) + 2), 6), cell * max(map(len, arrays)) + 1.3
+    fig, axes = plt.subplots(1, len(arrays), figsize=size, layout="constrained", width_ratios=columns, dpi=80)
+    fig.get_layout_engine().set(h_pad=0.12)
+    for ax, values, title in zip(axes, arrays, titles):
+        grid(ax, values, title)
     return fig, axes
