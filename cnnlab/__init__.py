@@ -1,14 +1,30 @@
 """cnnlab: what the notebooks of the course import.
 
-`check` and `hint` belong to the exercises; `data`, `plots` and `animation` to the figures.
-Importing this needs NumPy only.
+`check` and `hint` belong to the exercises, `drill` and `answer` to practice; `data`, `plots` and `animation` to the
+figures.  Importing this needs NumPy only.
 """
 
 import sys
+from typing import TYPE_CHECKING
 
-from cnnlab.checks import check, hint
+if TYPE_CHECKING:
+    from cnnlab.checks import check, hint
+    from cnnlab.drills import answer, drill
 
-__all__ = ["check", "hint"]
+__all__ = ["answer", "check", "drill", "hint"]
+
+_MODULES = {"check": "checks", "hint": "checks", "answer": "drills", "drill": "drills"}
+
+
+def __getattr__(name):
+    """Import on first use: most notebooks have no drills."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = getattr(import_module(f"cnnlab.{_MODULES[name]}"), name)
+    return globals()[name]
+
 
 if "IPython" in sys.modules:
     from IPython import get_ipython
