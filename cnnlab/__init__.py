@@ -1,14 +1,32 @@
 """cnnlab: what the notebooks of the course import.
 
-`check` and `hint` belong to the exercises; `data`, `plots` and `animation` to the figures.
-Importing this needs NumPy only.
+`check` and `hint` belong to the exercises, `drill` and `answer` to practice; `data`, `plots` and `animation` to the
+figures.  `doctor` says what works on this machine.  All but `doctor` need NumPy, and nothing else to be imported.
 """
 
 import sys
+from typing import TYPE_CHECKING
 
-from cnnlab.checks import check, hint
+from cnnlab.doctor import doctor
 
-__all__ = ["check", "hint"]
+if TYPE_CHECKING:
+    from cnnlab.checks import check, hint
+    from cnnlab.drills import answer, drill
+
+__all__ = ["answer", "check", "doctor", "drill", "hint"]
+
+_MODULES = {"check": "checks", "hint": "checks", "answer": "drills", "drill": "drills"}
+
+
+def __getattr__(name):
+    """Import on first use, so that the doctor can still say what is wrong where NumPy is missing or broken."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = getattr(import_module(f"cnnlab.{_MODULES[name]}"), name)
+    return globals()[name]
+
 
 if "IPython" in sys.modules:
     from IPython import get_ipython

@@ -20,7 +20,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnnlab import animation, check, hint, plots
+from cnnlab import animation, answer, check, drill, hint, plots
 from cnnlab.data import grey, photo
 
 # %% [markdown]
@@ -895,6 +895,22 @@ plt.show()
 # with each layer: two 3×3 layers see 5×5, three see 7×7, eight see 17×17. Strides and growing dilations roughly
 # double it with each layer: eight see 511×511 (the two curves coincide). They pay differently: strides give up
 # resolution, dilation keeps it and skips pixels inside each window.
+
+# %% [markdown]
+# ## Drills
+#
+# Sizes, parameters and receptive fields should come without a computer. The first cell below asks for one of them;
+# work it out on paper. Write the numbers between the brackets of the second cell and run it: it says whether you are
+# right, shows the whole calculation and asks the next question. From then on you need the second cell only.
+#
+# Right answers make the questions harder. Nothing here counts towards your points. `drill("field")` asks for
+# receptive fields alone; notebook 06 adds what `drill("pooling")` and `drill("stack")` ask for.
+
+# %%
+drill("shape", "padding", "parameters", "field")
+
+# %%
+answer()
 
 # %% [markdown] tags=["written:see_five:4"]
 # ## In your own words

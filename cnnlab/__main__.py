@@ -1,0 +1,7 @@
+"""`python -m cnnlab doctor`."""
+
+import sys
+
+from cnnlab.doctor import main
+
+sys.exit(main())
