@@ -72,9 +72,9 @@ NEEDED = (
     Part("Images", "sklearn", "scikit-learn",
          "from cnnlab import data; n = len(data.digits()[0]); [data.photo(p) for p in data.PHOTOS]; "
          "said = f'{n:,} digits and {len(data.PHOTOS)} photographs load (from scikit-learn and Matplotlib)'"),
+    Part("SymPy", "sympy", "sympy", "import sympy as m; said = m.__version__"),
     Part("JupyterLab", "jupyterlab", "jupyterlab", "import jupyterlab as m; said = m.__version__"),
     Part("ipykernel", "ipykernel", "ipykernel", "import ipykernel as m, ipykernel.kernelapp; said = m.__version__"))
-SYMPY = Part("SymPy", "sympy", "sympy", use="the derivations of notebook 05")
 TORCH = Part("PyTorch", "torch", "torch", """
 import torch
 torch.ones(2, 2) @ torch.ones(2, 2)
@@ -111,11 +111,11 @@ def examine(torch: bool = False) -> dict[str, list[Finding]]:
             return pool.submit(_safely, name, look, *args, needed=needed)
 
         parts = [start(p.name, _try, p, needed=True) for p in NEEDED[::-1]][::-1]  # what takes longest comes first
-        later = [start("SymPy", _try, SYMPY), start("PyTorch", _torch, torch)]
+        later = start("PyTorch", _torch, torch)
         grader, folders = start("Sandbox", _instructors), start("Folders", _folders)
         asked = {
             "Notebooks 00 to 08": [start("Python", _python, needed=True), *parts, folders],
-            "Later notebooks": later,
+            "Later notebooks": [later],
             "This machine": [start("Machine", _machine), start("Disk", _disk), start("Versions", _versions)],
             "Data sets": [start("CNNLAB_DATA", _data)],
             "For instructors": [grader]}
