@@ -242,3 +242,18 @@ def roofline(ax, bandwidth: float, peak: float, points: dict[str, tuple[float, f
     ax.set_xlabel("operations per byte that has to be moved")
     ax.set_ylabel("GFLOP/s")
     ax.grid(which="major", color="0.9")
+
+
+def times(ax, sizes, curves: dict[str, list[float]], xlabel: str = ""):
+    """Draw seconds over sizes, both axes in powers, a line for each method; NaN where it was not run.
+
+    The methods are told apart by marker and dashes; the one called first is the orange one.
+    """
+    looks = ["o-", "s:", "x-", "^--", "D-."]
+    for number, ((name, seconds), look) in enumerate(zip(curves.items(), looks)):
+        ax.loglog(sizes, np.multiply(1000, seconds), look, label=name, color="0.3" if number else "tab:orange",
+                  linewidth=1.5 if number else 2.5, markerfacecolor="white" if number > 2 else None)
+    ax.set_xticks(sizes, sizes, minor=False)
+    ax.xaxis.minorticks_off()
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel("milliseconds")

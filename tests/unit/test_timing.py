@@ -11,13 +11,15 @@ from cnnlab import timing
 
 
 class Clock:
-    """Stands for `time`: each call of a function moves it on by the next of `steps`."""
+    """Stands for `time`: each call of `work` moves it on by the next of `steps`, processor and wall alike."""
 
     def __init__(self, *steps):
         self.now, self.steps, self.calls = 0.0, list(steps), []
 
     def perf_counter(self):
         return self.now
+
+    process_time = perf_counter
 
     def work(self, *arguments):
         self.calls.append(arguments)
@@ -79,6 +81,8 @@ def test_bandwidth_and_gemm_rate_are_those_of_a_computer(monkeypatch):
     assert 1e8 < timing.bandwidth(budget=0.05) < 1e13
     assert 1e8 < timing.gemm_rate(budget=0.05) < 1e15
     assert 1e8 < timing.gemm_rate(np.float32, budget=0.05) < 1e15
+    assert 1e8 < timing.bandwidth(all_cores=True, budget=0.05) < 1e13
+    assert 1e8 < timing.gemm_rate(all_cores=True, budget=0.05) < 1e16
 
 
 def test_reading_and_writing_count_as_bytes_multiplying_and_adding_as_operations(monkeypatch):
@@ -131,3 +135,32 @@ def test_a_measurement_takes_about_its_budget(monkeypatch):
     start = time.perf_counter()
     timing.median_seconds(time.sleep, 0.001, budget=0.05)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="times on the wall there")
+def test_waiting_is_not_working(monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    assert timing.median_seconds(time.sleep, 0.01, budget=0.05) < 0.005
+    assert timing.durations(time.sleep, 0.01, budget=0.05, all_cores=True).min() >= 0.01
+
+
+def test_matrix_products_are_held_to_one_core(monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    seen = []
+
+    def look():
+        seen.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+
+    before = threadpool_info()
+    timing.median_seconds(look, budget=0)
+    assert seen == [{1}] and threadpool_info() == before
+
+
+def test_torch_gets_its_cores_back():
+    import torch
+
+    before = torch.get_num_threads()
+    timing.torch_seconds(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), budget=0)
+    assert torch.get_num_threads() == before
