@@ -27,19 +27,19 @@ def durations(function: Callable, *arguments, budget: float = 0.2, least: int = 
               all_cores: bool = False) -> np.ndarray:
     """Seconds of each of several calls `function(*arguments)`.
 
-    It goes on for about `budget` seconds, for at least `least` and at most `most` calls.  The first call, which
-    warms caches up, does not count, unless it is the only one: it took longer than the budget.
+    It goes on until these make about `budget` seconds, for at least `least` and at most `most` calls.  The first
+    call, which warms caches up, does not count, unless it is the only one: it took longer than the budget.
     all_cores: do not hold matrix products to one core, and take the time on the wall.  Returns (calls,).
     """
-    taken, least, most = [], 0 if quick() else least, 0 if quick() else most
+    taken, total, least, most = [], 0.0, 0 if quick() else least, 0 if quick() else most
     # Windows counts processor time in steps of 16 ms.
     clock = time.perf_counter if all_cores or sys.platform == "win32" else time.process_time
     with contextlib.nullcontext() if all_cores or quick() else one_core():
-        end = time.perf_counter() + budget
-        while len(taken) <= least or (len(taken) <= most and time.perf_counter() < end):
+        while len(taken) <= least or (len(taken) <= most and total < budget):
             start = clock()
             function(*arguments)
             taken.append(clock() - start)
+            total += taken[-1]
     return np.array(taken[1:] or taken)
 
 

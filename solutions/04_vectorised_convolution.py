@@ -37,13 +37,12 @@ def pair(value):
 
 def conv2d_loops(x, weight, bias, stride=1, padding=0):
     """The layer of notebook 03, one output at a time."""
-    (sH, sW), (pH, pW) = pair(stride), pair(padding)
-    kH, kW = weight.shape[2:]
-    x = np.pad(x, ((0, 0), (0, 0), (pH, pH), (pW, pW)))
-    H_out, W_out = (x.shape[2] - kH) // sH + 1, (x.shape[3] - kW) // sW + 1
-    out = np.zeros((len(x), len(weight), H_out, W_out))
+    (N, _, H, W), (C_out, _, kH, kW) = x.shape, weight.shape
+    (stepH, stepW), (padH, padW) = pair(stride), pair(padding)
+    x = np.pad(x, [(0, 0), (0, 0), (padH, padH), (padW, padW)])
+    out = np.zeros((N, C_out, (H + 2 * padH - kH) // stepH + 1, (W + 2 * padW - kW) // stepW + 1))
     for n, o, r, c in np.ndindex(out.shape):
-        window = x[n, :, r * sH:r * sH + kH, c * sW:c * sW + kW]           # (C_in, kH, kW)
+        window = x[n, :, r * stepH:r * stepH + kH, c * stepW:c * stepW + kW]     # (C_in, kH, kW)
         out[n, o, r, c] = (window * weight[o]).sum() + bias[o]
     return out
 
@@ -81,7 +80,8 @@ print(f"matrix product   {product_rate / 1e9:8.3f} GFLOP/s, {product_rate / loop
 # with column $j$ of the second. An output of a layer is the dot product of a window with a filter. So lay
 # each window out as a **row**, each filter as a **column**, and multiply: row $i$, column $j$ of the
 # product is filter $j$ at position $i$.
-#
+
+# %% [markdown]
 # Chellapilla, Puri and Simard (2006) did this to convolutional networks, and it is still one of the ways in
 # which libraries compute them. A window laid out as a row is called a **patch**, the step that makes the
 # matrix **im2col**, and the product **GEMM**, for *general matrix multiply*.
@@ -161,8 +161,8 @@ print("patches", patches.shape, "  kernels", kernels.shape, "  product", (patche
 # one column for each filter.
 #
 # What is left is to bring it into the shape (N, C_out, H_out, W_out). Here is the most common mistake of
-# this notebook: `reshape` never moves a number, it only cuts the same sequence into other pieces. Moving an
-# axis is the work of `transpose` (or `moveaxis`).
+# this notebook: `reshape` keeps the numbers in their order and only cuts the sequence into other pieces.
+# Moving an axis is the work of `transpose` (or `moveaxis`).
 
 # %% [markdown]
 # ### Exercise: convolution by matrix product
@@ -251,7 +251,8 @@ plt.show()
 #
 # - `shape` (N, C, H, W) and `strides`, a tuple of four ints, are those of the image batch. It need **not**
 #   lie packed: it may be a slice or a transpose;
-# - `kernel_size` is a pair, `stride` an int or a pair. A stride that does not fit is rounded down;
+# - `kernel_size` is a pair, `stride` an int or a pair. A stride that does not fit is rounded down, and at
+#   least one window fits;
 # - return two tuples of six ints: the shape (N, H_out, W_out, C, kH, kW), and the strides that go with it.
 
 # %% tags=["exercise:window_view"]
@@ -290,7 +291,7 @@ def strided_view(x, shape, strides):
 # %%
 windows = strided_view(x, *window_view(x.shape, x.strides, (3, 3)))        # (N, H_out, W_out, C, kH, kW)
 rows = windows.reshape(-1, 16 * 3 * 3)                                     # (N*H_out*W_out, C*kH*kW)
-view_shares, rows_share = np.may_share_memory(windows, x), np.may_share_memory(rows, x)
+view_shares, rows_share = np.shares_memory(windows, x), np.shares_memory(rows, x)
 same_patches = np.array_equal(rows, im2col(x, (3, 3)))
 copied = rows.nbytes / x.nbytes
 print(f"view: shape {windows.shape}, shares the image's memory: {view_shares}")
@@ -304,7 +305,7 @@ print("equal to im2col:", same_patches)
 # NumPy's `sliding_window_view` makes such views safely, with the axes (N, C, H_out, W_out, kH, kW).
 #
 # **Predict.** `np.einsum` can multiply the view with the filters directly, without copying. Is that faster
-# than copying and then one GEMM? 
+# than copying and then one GEMM?
 
 # %%
 def conv2d_view(x, weight, bias):
@@ -312,7 +313,7 @@ def conv2d_view(x, weight, bias):
     windows = sliding_window_view(x, weight.shape[2:], axis=(2, 3))        # (N, C, H_out, W_out, kH, kW)
     return np.einsum("nchwab,ocab->nohw", windows, weight) + bias[:, None, None]
 
-
+# %%
 view_seconds = timing.median_seconds(conv2d_view, x, weight, bias)
 copy_seconds = timing.median_seconds(conv2d_gemm, x, weight, bias)
 view_ratio = view_seconds / copy_seconds
@@ -395,9 +396,9 @@ for strip in [rows for rows in (224, 56, 14, 4) if rows <= size]:
 
 # %% [markdown]
 # The peak falls with the strips, from several hundred MB to little more than the padded copy of the input
-# and the output, 26 MB each. The time hardly suffers: a tile of some thousand rows is
-# large enough for GEMM, and a small tile may even be faster, because its patches are still in the cache
-# when they are multiplied.
+# and the output, 26 MB each. The time hardly suffers: a tile of about a thousand rows is large enough for
+# GEMM, and a small tile may even be faster, because its patches are still in the cache when they are
+# multiplied.
 #
 # This is what libraries do, and notebook 17 takes it to its end: a tile so small that it fits the fastest
 # memory of a GPU, where the matrix of patches exists nowhere as a whole.
@@ -567,9 +568,8 @@ plots.grids(A, A.T, A.T @ A, titles=["A: im2col", "A transposed: col2im", "A tra
 # %% [markdown]
 # The identity is a strong test that needs no known answer: take random $x$ and $c$ and compare two numbers.
 #
-# **Predict.** Below, a col2im that overwrites is tested as well, on 3×3 windows at stride 1 and on 2×2
-# windows at stride
-# 2. Does the test find it out both times?
+# **Predict.** Below, a col2im that overwrites is tested as well, on 3×3 windows at stride 1 and on
+# 2×2 windows at stride 2. Does the test find it out both times?
 
 # %%
 def overwriting_col2im(columns, x_shape, kernel_size, stride):
@@ -588,7 +588,7 @@ def mismatch(back, k, stride):
     c = rng.normal(size=patches.shape)
     return abs((patches * c).sum() - (x * back(c, x.shape, (k, k), stride)).sum()) / np.linalg.norm(patches)
 
-
+# %%
 mismatches = {(f.__name__, k): mismatch(f, k, s) for f in (col2im, overwriting_col2im) for k, s in [(3, 1), (2, 2)]}
 for (name, k), value in mismatches.items():
     print(f"{name:20} {k}×{k} windows: mismatch {value:.0e}")
@@ -701,7 +701,7 @@ def run_layer(x, weight, padding):
     """A layer by im2col and the grouped product, as a matrix of positions and filters."""
     return grouped_product(im2col(x, weight.shape[2:], 1, padding), weight, x.shape[1] // weight.shape[1])
 
-
+# %%
 ours, torchs = {}, {}
 for letter, (name, x_shape, w_shape, padding) in layers.items():
     if timing.quick():
@@ -729,15 +729,20 @@ for title, top, points in panels:
 
 # %% [markdown]
 # How to read it: each letter is one layer, its height how fast it ran. The thick line is the roof; left of
-# the dotted line memory is the limit, right of it the processor. A point **on** the roof cannot be improved
-# on this machine. A point **below** it can, by a better method. (A point above it has found its data in the
-# caches, which are faster than memory.)
+# the dotted line memory is the limit, right of it the processor. A point **on** the roof is as fast as this
+# machine allows. A point **below** it can be improved by a better method.
 #
+# The roof is only as high as we could measure. A point above the slope has found its data in the caches,
+# which are faster than memory; one above the flat part comes from a library with faster instructions, or
+# fewer operations, than the product that measured the peak.
+
+# %% [markdown]
 # Look for three things:
 #
-# - E and D run slowly on the left, and mostly must: the roof itself is low there;
-# - D lies far below its roof with im2col, because patches are moved that the layer does not need; A suffers
-#   less;
+# - E, and on most machines D, lie left of the bend, where the roof itself is low and better arithmetic does
+#   not help;
+# - D lies far below its roof with im2col: patches are moved that the layer does not need, and its products
+#   are only 9 columns wide. A, which uses each patch 64 times, suffers less;
 # - E and F do the same with each image. Sixty-four images together use each weight 64 times.
 
 # %% [markdown]
@@ -758,7 +763,7 @@ def conv2d_fft(x, weight, bias):
     out = np.fft.irfft2(product, s=(H, W))[:, :, :H - kH + 1, :W - kW + 1]        # what wraps around is cut off
     return out + bias[:, None, None]
 
-
+# %%
 fft_error = np.abs(conv2d_fft(x, weight, bias) - conv2d_gemm(x, weight, bias)).max()
 print(f"largest difference from the matrix product: {fft_error:.0e}")
 
@@ -795,19 +800,24 @@ axes[0].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# What to look for, whatever your times are:
+# What to look for on the left, whatever your times are:
 #
-# - On the left all lines rise like the number of pixels, once the images are not tiny. The methods do work
-#   in proportion to it, and differ by a factor: the distance between the lines.
-# - The loops lie far above the rest. They are not run where they would take too long.
-# - On the right the work of im2col grows like k² until the kernel is so large that few positions remain.
-#   The FFT hardly notices k, because a small kernel is transformed at the size of the image too. It loses
+# - All lines rise like the number of pixels, once the images are not tiny. The methods do work in
+#   proportion to it, and differ by a factor: the distance between the lines.
+# - The loops lie far above the rest, and are not run where they would take too long.
+
+# %% [markdown]
+# On the right:
+#
+# - The work of im2col grows like k² until the kernel is so large that few positions remain.
+# - The FFT hardly notices k, because a small kernel is transformed at the size of the image too. It loses
 #   for small kernels, and wins for large ones.
+# - The loops come closer to the view: with a large kernel each step of Python does more work.
 
 # %% [markdown]
 # If you have PyTorch, its line may surprise you by lying close to yours. For float64 on a processor it too
-# makes patches and calls GEMM. In float32 it calls a library with methods of its own, among them direct
-# ones that copy no patches, as the roofline showed.
+# makes patches and calls GEMM. In float32 it calls a library with methods of its own, among them
+# direct ones that copy no patches: compare D in the two rooflines.
 #
 # No method is best everywhere. Libraries choose by the sizes of a layer, and some try several and time
 # them, as you have just done.
@@ -863,7 +873,7 @@ plt.show()
 # | adjoint | ⟨im2col(x), c⟩ = ⟨x, col2im(c)⟩ for all x, c |
 # | intensity | operations per byte moved |
 # | roof | the smaller of peak and intensity · bandwidth |
-# | small kernels | im2col and GEMM; large kernels: FFT; loops: never in Python |
+# | what wins | small kernels: im2col and GEMM, or direct methods; large kernels: FFT |
 
 # %% [markdown]
 # ## Where to read more

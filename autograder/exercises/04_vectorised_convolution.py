@@ -128,6 +128,15 @@ def im2col_first_image(x, kernel_size, stride=1, padding=0):
     return out
 
 
+def im2col_numbered_by_height(x, kernel_size, stride=1, padding=0):
+    right = im2col(x, kernel_size, stride, padding)
+    h_out, w_out = sizes(x.shape, kernel_size, stride, padding)
+    out = np.zeros_like(right)
+    for row, (n, r, c) in zip(right, np.ndindex(len(x), h_out, w_out)):
+        out[n * h_out * w_out + r * h_out + c] = row
+    return out
+
+
 def im2col_channels_summed(x, kernel_size, stride=1, padding=0):
     return im2col(x.sum(axis=1, keepdims=True), kernel_size, stride, padding)
 
@@ -190,6 +199,9 @@ IM2COL = Exercise(
                 "the column changes fastest.",  # 5
                 lambda x, kernel_size, stride=1, padding=0:
                 as_rows(windows(x, kernel_size, stride, padding), 0, 3, 2, 1, 4, 5)),
+        Mistake("row_number_uses_height", "Where the output is not square, some rows are overwritten and others stay "
+                "empty: in the number of a row, each output row counts for W_out positions, not H_out.",  # 5, 29
+                im2col_numbered_by_height),
         Mistake("image_fastest", "Two neighbouring rows belong to different images. All positions of image 0 come "
                 "first, then all of image 1.",  # 29
                 lambda x, kernel_size, stride=1, padding=0:
@@ -221,6 +233,10 @@ IM2COL = Exercise(
         Mistake("kernel_pair_swapped", "The first number of `kernel_size` is the height of the window, the second "
                 "its width.",  # 7, 8
                 lambda x, kernel_size, stride=1, padding=0: im2col(x, kernel_size[::-1], stride, padding)),
+        Mistake("square_window", "The window is as wide as it is high. Its width is the second number of "
+                "`kernel_size`.",  # 7
+                lambda x, kernel_size, stride=1, padding=0:
+                im2col_by_view(x, (kernel_size[0], kernel_size[0]), stride, padding)),
         Mistake("stride_ignored", "Every case with stride 1 is right: `stride` is not used.",
                 lambda x, kernel_size, stride=1, padding=0: im2col(x, kernel_size, 1, padding)),
         Mistake("stride_on_rows_only", "The stride is applied from row to row, but from column to column the "
@@ -1007,6 +1023,17 @@ def col2im_empty(columns, x_shape, kernel_size, stride=1, padding=0):
     return col2im_padding_kept(columns, x_shape, kernel_size, stride, padding)[:, :, ph:-ph, pw:-pw]
 
 
+def col2im_padding_ignored(columns, x_shape, kernel_size, stride=1, padding=0):
+    (n, c, h, w), (kh, kw), (sh, sw) = x_shape, kernel_size, pair(stride)
+    image, row = np.zeros(x_shape), 0
+    for i in range(n):
+        for r in range(0, h - kh + 1, sh):
+            for q in range(0, w - kw + 1, sw):
+                image[i, :, r:r + kh, q:q + kw] += columns[row].reshape(c, kh, kw)
+                row += 1
+    return image
+
+
 def col2im_averaged(columns, x_shape, kernel_size, stride=1, padding=0):
     counts = col2im(np.ones(columns.shape), x_shape, kernel_size, stride, padding)
     return col2im(columns, x_shape, kernel_size, stride, padding) / np.maximum(counts, 1)
@@ -1085,6 +1112,9 @@ COL2IM = Exercise(
         Mistake("averaged", "Where windows overlap, the contributions are averaged, so that col2im undoes im2col. An "
                 "adjoint is not an inverse: they add up.",
                 col2im_averaged),
+        Mistake("padding_ignored", "Every case without padding is right: `padding` is not used, so the windows that "
+                "begin in the padding are missing, and the rows of `columns` go to the wrong places.",
+                col2im_padding_ignored),
         Mistake("padding_kept", "The padding is still there. The result has the shape `x_shape`, without it.",
                 col2im_padding_kept),
         Mistake("cropped_from_the_corner", "The image is cut out from the corner of the padded one. It begins behind "
@@ -1248,9 +1278,13 @@ IM2COL_MATRIX = Exercise(
         Mistake("padding_ignored", "Every case without padding is right: `padding` is not used.",
                 lambda size, kernel_size, stride=1, padding=0: im2col_matrix(size, kernel_size, stride)),
         Mistake("padding_wraps_around", "A position in the padding picks a pixel from the other end of the row. It "
-                "belongs to no pixel: its row of the matrix is all zeros. (A negative index counts from the end.)",
+                "belongs to no pixel: its row of the matrix is all zeros. The row does not go round.",
                 lambda size, kernel_size, stride=1, padding=0:
                 matrix_of(reads_of(size, kernel_size, stride, padding) % size, size)),
+        Mistake("negative_index", "A position in the padding on the left picks a pixel from the other end of the row: "
+                "a negative index counts from the end. It belongs to no pixel, and its row is all zeros.",
+                lambda size, kernel_size, stride=1, padding=0: (lambda reads: matrix_of(
+                    np.where(reads < 0, reads + size, reads), size))(reads_of(size, kernel_size, stride, padding))),
         Mistake("padding_repeats_edge", "A position in the padding picks the pixel at the edge. It belongs to no "
                 "pixel: its row of the matrix is all zeros.",  # 13
                 lambda size, kernel_size, stride=1, padding=0:
@@ -1367,6 +1401,9 @@ FLOPS_AND_BYTES = Exercise(
         Mistake("multiplications_only", "Only the multiplications are counted. A multiplication and the addition that "
                 "goes with it are two operations.",
                 cost_with(lambda n, c, h, w, o, d, kh, kw, ho, wo: n * o * ho * wo * d * kh * kw)),
+        Mistake("one_addition_fewer", "You count one addition fewer than products in each output. That is exact, but "
+                "by convention each product counts with one addition: two operations.",
+                cost_with(lambda n, c, h, w, o, d, kh, kw, ho, wo: n * o * ho * wo * (2 * d * kh * kw - 1))),
         Mistake("groups_ignored_in_flops", "A filter is taken to be as deep as `x`. With groups it reads only part of "
                 "the channels: its depth is `weight_shape[1]`.",  # 31
                 cost_with(lambda n, c, h, w, o, d, kh, kw, ho, wo: 2 * n * o * ho * wo * c * kh * kw)),

@@ -101,7 +101,7 @@ def test_patches_take_about_khkw_over_s2_times_the_input(nb):
 
 
 def test_the_second_layer_of_vgg_needs_most(nb):
-    layers = [m for m in nb["vgg"]]
+    layers = nb["vgg"]
     assert len(layers) == 13 and nb["patches_mb"].argmax() == 1
     assert round(nb["patches_mb"][1], 1) == 115.6 and round(nb["maps_mb"][1], 1) == 12.8
     assert 9 * 64 * 224 ** 2 == 28_901_376 and round(64 * nb["patches_mb"][1] / 1000, 1) == 7.4
@@ -211,7 +211,7 @@ def test_the_fft_hardly_notices_the_kernel_size_and_wins_for_large_ones(nb):
 
     ffts = [seconds("conv2d_fft", k) for k in (3, 21)]
     assert max(ffts) < 4 * min(ffts)
-    assert seconds("conv2d_view", 21) > 5 * seconds("conv2d_view", 3)
+    assert seconds("conv2d_view", 21) > 2 * seconds("conv2d_view", 3)
     gemms = [seconds("conv2d_gemm", k) for k in (3, 21)]
     assert gemms[0] < ffts[0] and ffts[1] < gemms[1]
 
@@ -225,9 +225,10 @@ def test_the_fft_layer_is_the_same_layer(nb):
     np.testing.assert_allclose(nb["conv2d_view"](x, weight, bias), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("dtype", "kernel"), [(torch.float64, "aten::_slow_conv2d_forward")])
-def test_torch_makes_patches_for_float64_on_a_processor(dtype, kernel):
-    x, weight = torch.ones(1, 16, 24, 24, dtype=dtype), torch.ones(16, 16, 3, 3, dtype=dtype)
+@pytest.mark.parametrize(("dtype", "kernel"), [(torch.float64, "aten::_slow_conv2d_forward"),
+                                               (torch.float32, "aten::mkldnn_convolution")])
+def test_torch_makes_patches_for_float64_and_calls_a_library_for_float32(dtype, kernel):
+    x, weight = torch.ones(1, 64, 56, 56, dtype=dtype), torch.ones(64, 64, 3, 3, dtype=dtype)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         F.conv2d(x, weight)
     assert kernel in {event.key for event in profile.key_averages()}
