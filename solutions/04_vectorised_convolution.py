@@ -657,7 +657,8 @@ for letter, (name, x_shape, w_shape, padding) in layers.items():
 
 # %% [markdown]
 # E reads a million weights and uses each once, D uses each number of the input for only nine products: both
-# are low. F uses each weight 64 times. A is the highest: 64 filters share what is read.
+# are low. F uses each weight 64 times. A is the highest: each number of its input is in nine
+# windows, and each window meets 64 filters.
 #
 # The last column counts what our method moves: the patches are written once and read once more. A falls
 # from 66 to 7, D from 1.1 to 0.1.
