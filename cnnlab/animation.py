@@ -332,3 +332,51 @@ def _grids_in_a_row(arrays, titles):
     for ax, values, title in zip(axes, arrays, titles):
         grid(ax, values, title)
     return fig, axes
+
+
+def patches_as_rows(x: np.ndarray, weight: np.ndarray, interval: int = 1200):
+    """A player that lays each window of `x` as a row of a matrix, and multiplies it with the kernels as columns.
+
+    x (C, H, W), weight (C_out, C, kH, kW), both small; stride 1, no padding.  Returns HTML, or nothing while
+    nbgrader grades.
+    """
+    if os.environ.get("NBGRADER_EXECUTION"):
+        return None
+    windows = sliding_window_view(x, weight.shape[2:], axis=(1, 2))               # (C, H_out, W_out, kH, kW)
+    positions = windows.shape[1:3]
+    patches = windows.transpose(1, 2, 0, 3, 4).reshape(-1, weight[0].size)        # (H_out*W_out, C*kH*kW)
+    kernels = weight.reshape(len(weight), -1).T                                   # (C*kH*kW, C_out)
+    out = patches @ kernels                                                       # (H_out*W_out, C_out)
+
+    names = [f"channel {c}" for c in range(len(x))]
+    columns = [x.shape[2], *(m.shape[1] for m in (patches, kernels, out))]
+    fig, axes = plt.subplot_mosaic([[name, "patches", "kernels", "product"] for name in names], dpi=80,
+                                   figsize=(WIDTH, 0.42 * max(len(patches), len(kernels)) + 1),
+                                   layout="constrained", width_ratios=columns)
+    for name, values in zip([*names, "patches", "kernels", "product"], [*x, patches, kernels, out]):
+        grid(axes[name], values, name)
+    read = [frame(axes[name], 0, 0, *weight.shape[2:]) for name in names]
+    row, made = frame(axes["patches"], 0, 0, 1, patches.shape[1]), frame(axes["product"], 0, 0, 1, out.shape[1])
+    for edge in range(1, len(x)):  # between the channels of a patch
+        place = edge * weight[0, 0].size - 0.5
+        axes["patches"].axvline(place, color="0.2", linewidth=2)
+        axes["kernels"].axhline(place, color="0.2", linewidth=2)
+
+    def draw(step):
+        r, c = divmod(step, positions[1])
+        for rectangle in read:
+            rectangle.set_xy((c - 0.5, r - 0.5))
+        for rectangle, name in ((row, "patches"), (made, "product")):
+            rectangle.set_y(step - 0.5)
+            values = {"patches": patches, "product": out}[name]
+            done = np.arange(len(values))[:, None] <= step + 0 * values
+            axes[name].images[0].set_data(np.ma.masked_array(values, ~done))
+            for i, text in enumerate(axes[name].texts):
+                text.set_visible(i < (step + 1) * values.shape[1])
+        fig.suptitle(f"row {step}: the window at row {r}, column {c}", fontsize=10)
+
+    draw(0)
+    fig.canvas.draw()
+    fig.set_layout_engine("none")
+    return _player(fig, draw, len(patches), interval, "A window slides over an image of several channels; each "
+                   "position gives one row of a matrix, which is multiplied with the kernels as columns.")

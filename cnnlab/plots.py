@@ -248,3 +248,63 @@ def connections(ax, kind: str, inputs: int = 7, window: int = 3, title: str = ""
     ax.set_ylim(-0.3, 1.9)
     ax.axis("off")
     ax.set_title(title, fontsize=10)
+
+
+def addresses(ax, shape: tuple[int, int], kernel_size: tuple[int, int], stride: int = 1, title: str = ""):
+    """Draw an image (H, W) as it lies in memory, a row of H·W cells, and below it what each window reads.
+
+    Every line is one window; its dots lie below the cells of its pixels.
+    """
+    height, width = shape
+    for address in range(height * width):
+        row, column = divmod(address, width)
+        ax.add_patch(Rectangle((address - 0.5, -0.5), 1, 1, facecolor="0.85" if row % 2 else "0.95", edgecolor="0.4"))
+        ax.text(address, 0, f"{row},{column}", ha="center", va="center", fontsize=9)
+    starts = [(r, c) for r in range(0, height - kernel_size[0] + 1, stride)
+              for c in range(0, width - kernel_size[1] + 1, stride)]
+    for line, (r, c) in enumerate(starts):
+        reads = [(r + a) * width + c + b for a, b in np.ndindex(*kernel_size)]
+        y = -1.2 - 0.65 * line
+        ax.plot([reads[0], reads[-1]], [y, y], color="0.7", linewidth=1)
+        ax.plot(reads, [y] * len(reads), "o", color="tab:orange", markersize=7, markeredgecolor="0.3")
+        ax.text(-0.8, y, f"window {r},{c}", ha="right", va="center", fontsize=9)
+    ax.set_xlim(-3.2, height * width - 0.4)
+    ax.set_ylim(-1.2 - 0.65 * len(starts), 0.6)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    ax.set_title(title, fontsize=10)
+
+
+def roofline(ax, bandwidth: float, peak: float, points: dict[str, tuple[float, float]], **style):
+    """Draw the roof of a machine, and points below it as letters: how fast a layer ran at which intensity.
+
+    bandwidth in bytes and peak in operations per second; points: (operations per byte, operations per second)
+    by the letter to draw.  Rates are drawn in GFLOP/s, both axes in powers of 10.
+    """
+    intensities = [intensity for intensity, _ in points.values()]
+    ridge = peak / bandwidth
+    x = np.array([min(*intensities, ridge) / 3, ridge, max(*intensities, ridge) * 3])
+    ax.loglog(x, np.minimum(peak, bandwidth * x) / 1e9, color="0.2", linewidth=2)
+    ax.axvline(ridge, color="0.6", linewidth=1, linestyle=":")
+    style = {"color": "tab:orange", "markeredgecolor": "0.2"} | style
+    for letter, (intensity, rate) in points.items():
+        ax.plot(intensity, rate / 1e9, "o", markersize=15, **style)
+        ax.text(intensity, rate / 1e9, letter, ha="center", va="center", fontsize=9)
+    ax.set_xlabel("operations per byte that has to be moved")
+    ax.set_ylabel("GFLOP/s")
+    ax.grid(which="major", color="0.9")
+
+
+def times(ax, sizes, curves: dict[str, list[float]], xlabel: str = ""):
+    """Draw seconds over sizes, both axes in powers, a line for each method; NaN where it was not run.
+
+    The methods are told apart by marker and dashes; the one called first is the orange one.
+    """
+    looks = ["o-", "s:", "x-", "^--", "D-."]
+    for number, ((name, seconds), look) in enumerate(zip(curves.items(), looks)):
+        ax.loglog(sizes, np.multiply(1000, seconds), look, label=name, color="0.3" if number else "tab:orange",
+                  linewidth=1.5 if number else 2.5, markerfacecolor="white" if number > 2 else None)
+    ax.set_xticks(sizes, sizes, minor=False)
+    ax.xaxis.minorticks_off()
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel("milliseconds")
