@@ -126,3 +126,79 @@ def _signed(value):
 
 def _pair(value):
     return value if isinstance(value, tuple) else (value, value)
+
+
+def three_convolutions(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray, interval: int = 900):
+    """A player that runs through the products of y = x * kernel and lights each in all three convolutions.
+
+    x (H, W), kernel (kH, kW) and dy (H - kH + 1, W - kW + 1), all small.  One row each for the output, the
+    gradient of the kernel and the gradient of the input; every frame adds one product to each of the three.
+    Returns HTML, or nothing while nbgrader grades.
+    """
+    if os.environ.get("NBGRADER_EXECUTION"):
+        return None
+    (kh, kw), (rows, cols) = kernel.shape, dy.shape
+    ring = np.pad(np.asarray(dy, dtype=float), ((kh - 1, kh - 1), (kw - 1, kw - 1)), constant_values=np.nan)
+    sums = np.zeros(dy.shape), np.zeros(kernel.shape), np.zeros(x.shape)
+    inputs = [[(x, "x"), (kernel, "k")], [(x, "x"), (dy, "dy")], [(ring, "dy, padded"), (kernel[::-1, ::-1], "k, rotated")]]
+    fig, axes = _rows_of_grids(inputs, sums, ["y", "dk", "dx"])
+    for i, j in np.argwhere(np.isnan(ring)):
+        axes[2, 0].text(j, i, "0", ha="center", va="center", fontsize=8, color="0.6")
+    windows = [frame(axes[i, 0], 0, 0, *size, linewidth=1.5, linestyle="--", edgecolor="0.2")
+               for i, size in enumerate([kernel.shape, dy.shape, kernel.shape])]
+    lit = [[frame(ax, 0, 0, 1, 1) for ax in row] for row in axes]
+    steps = [(r, c, a, b) for r, c in np.ndindex(rows, cols) for a, b in np.ndindex(kh, kw)]
+    products = [(x[r + a, c + b] * kernel[a, b], x[r + a, c + b] * dy[r, c], dy[r, c] * kernel[a, b])
+                for r, c, a, b in steps]
+
+    def draw(step):
+        r, c, a, b = steps[step]
+        pixel = r + a, c + b
+        places = [[pixel, (a, b), (r, c)], [pixel, (r, c), (a, b)],
+                  [(r + kh - 1, c + kw - 1), (kh - 1 - a, kw - 1 - b), pixel]]
+        for frames, row in zip(lit, places):
+            for rectangle, (i, j) in zip(frames, row):
+                rectangle.set_xy((j - 0.5, i - 0.5))
+        for rectangle, (i, j) in zip(windows, [(r, c), (a, b), pixel]):
+            rectangle.set_xy((j - 0.5, i - 0.5))
+        for total in sums:
+            total[:] = 0
+        for (i, j, p, q), made in zip(steps[:step + 1], products):
+            for total, place, value in zip(sums, [(i, j), (p, q), (i + p, j + q)], made):
+                total[place] += value
+        for ax, total in zip(axes[:, 2], sums):
+            ax.images[0].set_data(total)
+            for text, value in zip(ax.texts, total.ravel()):
+                text.set_text(f"{value:.3g}".replace("-", "−"))
+        fig.suptitle(_three_products((r, c), (a, b), pixel, products[step]), fontsize=10)
+
+    draw(0)
+    fig.canvas.draw()
+    fig.set_layout_engine("none")
+    return _player(fig, draw, len(steps), interval, "Three rows of grids, for the output, the gradient of the kernel "
+                   "and the gradient of the input of a convolution; the same product is marked in all three.")
+
+
+def _rows_of_grids(inputs, sums, names):
+    """A figure with two inputs and their result in each row, cells of one size; the results start at 0."""
+    table = [[*row, (total, name)] for row, total, name in zip(inputs, sums, names)]
+    heights = [max(values.shape[0] for values, _ in row) for row in table]
+    widths = [max(row[i][0].shape[1] for row in table) for i in range(3)]
+    cell = 0.36
+    fig, axes = plt.subplots(len(table), 3, figsize=(cell * (sum(widths) + 4), cell * (sum(heights) + 4) + 0.4),
+                             layout="constrained", width_ratios=widths, height_ratios=heights, dpi=80)
+    fig.get_layout_engine().set(h_pad=0.08)
+    for row, names_of_row, height in zip(axes, table, heights):
+        for ax, (values, name) in zip(row, names_of_row):
+            grid(ax, values, name, vmin=-9, vmax=9)
+            ax.set_xlim(-0.6, max(widths[list(row).index(ax)], values.shape[1]) - 0.4)
+            ax.set_ylim(height - 0.4, -0.6)
+            ax.spines[:].set_visible(False)
+    return fig, axes
+
+
+def _three_products(output, weight, pixel, values):
+    """The three products that belong to one output, one weight and one pixel, as a line of text each."""
+    y, k, x = (f"({i}, {j})" for i, j in (output, weight, pixel))
+    lines = [f"x{x}·k{k} goes to y{y}", f"x{x}·dy{y} goes to dk{k}", f"dy{y}·k{k} goes to dx{x}"]
+    return "\n".join(f"{line}: {value:g}" for line, value in zip(lines, values)).replace("-", "−")
