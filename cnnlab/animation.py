@@ -140,13 +140,15 @@ def three_convolutions(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray, interv
     (kh, kw), (rows, cols) = kernel.shape, dy.shape
     ring = np.pad(np.asarray(dy, dtype=float), ((kh - 1, kh - 1), (kw - 1, kw - 1)), constant_values=np.nan)
     sums = np.zeros(dy.shape), np.zeros(kernel.shape), np.zeros(x.shape)
-    inputs = [[(x, "x"), (kernel, "k")], [(x, "x"), (dy, "dy")], [(ring, "dy, padded"), (kernel[::-1, ::-1], "k, rotated")]]
-    fig, axes = _rows_of_grids(inputs, sums, ["y", "dk", "dx"])
+    turned = kernel[::-1, ::-1]
+    fig, axes, places = _rows_of_grids([[(x, "x"), (kernel, "k"), (sums[0], "y")], [(x, "x"), (dy, "dy"), (sums[1], "dk")],
+                                        [(ring, "dy, padded"), (turned, "k, rotated"), (sums[2], "dx")]])
+    texts = [fig.text(*place, "", va="center", fontsize=10) for place in places]
     for i, j in np.argwhere(np.isnan(ring)):
         axes[2, 0].text(j, i, "0", ha="center", va="center", fontsize=8, color="0.6")
-    windows = [frame(axes[i, 0], 0, 0, *size, linewidth=1.5, linestyle="--", edgecolor="0.2")
+    windows = [frame(axes[i, 0], 0, 0, *size, linewidth=2, linestyle="--", edgecolor="0.2", clip_on=False)
                for i, size in enumerate([kernel.shape, dy.shape, kernel.shape])]
-    lit = [[frame(ax, 0, 0, 1, 1) for ax in row] for row in axes]
+    lit = [[frame(ax, 0, 0, 1, 1, clip_on=False) for ax in row] for row in axes]
     steps = [(r, c, a, b) for r, c in np.ndindex(rows, cols) for a, b in np.ndindex(kh, kw)]
     products = [(x[r + a, c + b] * kernel[a, b], x[r + a, c + b] * dy[r, c], dy[r, c] * kernel[a, b])
                 for r, c, a, b in steps]
@@ -170,35 +172,38 @@ def three_convolutions(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray, interv
             ax.images[0].set_data(total)
             for text, value in zip(ax.texts, total.ravel()):
                 text.set_text(f"{value:.3g}".replace("-", "−"))
-        fig.suptitle(_three_products((r, c), (a, b), pixel, products[step]), fontsize=10)
+        for text, line in zip(texts, _three_products((r, c), (a, b), pixel, products[step])):
+            text.set_text(line)
 
-    draw(0)
-    fig.canvas.draw()
-    fig.set_layout_engine("none")
     return _player(fig, draw, len(steps), interval, "Three rows of grids, for the output, the gradient of the kernel "
                    "and the gradient of the input of a convolution; the same product is marked in all three.")
 
 
-def _rows_of_grids(inputs, sums, names):
-    """A figure with two inputs and their result in each row, cells of one size; the results start at 0."""
-    table = [[*row, (total, name)] for row, total, name in zip(inputs, sums, names)]
-    heights = [max(values.shape[0] for values, _ in row) for row in table]
-    widths = [max(row[i][0].shape[1] for row in table) for i in range(3)]
-    cell = 0.36
-    fig, axes = plt.subplots(len(table), 3, figsize=(cell * (sum(widths) + 4), cell * (sum(heights) + 4) + 0.4),
-                             layout="constrained", width_ratios=widths, height_ratios=heights, dpi=80)
-    fig.get_layout_engine().set(h_pad=0.08)
-    for row, names_of_row, height in zip(axes, table, heights):
-        for ax, (values, name) in zip(row, names_of_row):
-            grid(ax, values, name, vmin=-9, vmax=9)
-            ax.set_xlim(-0.6, max(widths[list(row).index(ax)], values.shape[1]) - 0.4)
-            ax.set_ylim(height - 0.4, -0.6)
-            ax.spines[:].set_visible(False)
-    return fig, axes
+def _rows_of_grids(rows, cell=0.36, gap=0.45):
+    """A figure with a row of grids for each list of (array, title), all cells of one size, and room for text beside it.
+
+    cell and gap are in inches.  Returns the figure, its axes, and for each row the place where its text begins.
+    """
+    columns = [max(row[i][0].shape[1] for row in rows) for i in range(len(rows[0]))]
+    heights = [cell * max(values.shape[0] for values, _ in row) + gap for row in rows]
+    width, height = cell * sum(columns) + gap * (len(columns) + 1) + 3.4, sum(heights) + 0.1
+    fig = plt.figure(figsize=(width, height), dpi=80)
+    axes, places, top = [], [], height - 0.05
+    for row, room in zip(rows, heights):
+        left = 0.1
+        for (values, title), widest in zip(row, columns):
+            h, w = values.shape
+            ax = fig.add_axes(((left / width), (top - gap + 0.1 - cell * h) / height, cell * w / width, cell * h / height))
+            grid(ax, values, title, vmin=0, vmax=6)
+            axes.append(ax)
+            left += cell * widest + gap
+        places.append((left / width, (top - room / 2) / height))
+        top -= room
+    return fig, np.array(axes, dtype=object).reshape(len(rows), -1), places
 
 
 def _three_products(output, weight, pixel, values):
-    """The three products that belong to one output, one weight and one pixel, as a line of text each."""
+    """For each of the three results, the product that one output, one weight and one pixel add to it."""
     y, k, x = (f"({i}, {j})" for i, j in (output, weight, pixel))
-    lines = [f"x{x}·k{k} goes to y{y}", f"x{x}·dy{y} goes to dk{k}", f"dy{y}·k{k} goes to dx{x}"]
-    return "\n".join(f"{line}: {value:g}" for line, value in zip(lines, values)).replace("-", "−")
+    lines = [f"y{y}:  + x{x} · k{k}", f"dk{k}:  + x{x} · dy{y}", f"dx{x}:  + dy{y} · k{k}"]
+    return [f"{line} = {value:g}".replace("-", "−") for line, value in zip(lines, values)]

@@ -209,11 +209,10 @@ def flow(ax, nodes: dict, wires):
         (x0, y0), (x1, y1) = nodes[start][:2], nodes[end][:2]
         ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.4", "shrinkA": 13,
                                                          "shrinkB": 13})
-        middle = {"xy": ((x0 + x1) / 2, (y0 + y1) / 2), "textcoords": "offset points", "ha": "center"}
-        slope = (y1 - y0) / (x1 - x0)
-        ax.annotate(_signed(value), **middle, xytext=(0, 4 + 12 * abs(slope)), va="bottom", fontsize=10)
+        middle = {"xy": (0.6 * x0 + 0.4 * x1, 0.6 * y0 + 0.4 * y1), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(_signed(value), **middle, xytext=(0, 7), va="bottom", fontsize=10)
         if gradient is not None:
-            ax.annotate(_signed(gradient), **middle, xytext=(0, -4 - 12 * abs(slope)), va="top", fontsize=10,
+            ax.annotate(_signed(gradient), **middle, xytext=(0, -7), va="top", fontsize=10,
                         color="tab:orange", fontweight="bold", fontstyle="italic")
     for x, y, label in nodes.values():
         circle = {"boxstyle": "circle,pad=0.35", "facecolor": "0.9", "edgecolor": "0.3"} if len(label) > 1 else None

@@ -63,13 +63,13 @@ def kernel_derivative(indices, a: int, b: int, size=(3, 4), kernel_size=(2, 2)) 
 
     size (H, W) and kernel_size (kH, kW) of the small case: a valid cross-correlation at stride 1.  Returns
     nothing while nbgrader grades.  Raises ModuleNotFoundError if SymPy is missing, TypeError if `indices`
-    does not return two pairs of numbers.
+    does not return two pairs of numbers, ValueError if there is no such weight.
     """
     if os.environ.get("NBGRADER_EXECUTION"):
         return None
     sympy, x, k, dy, loss = _small_case(size, kernel_size)
     terms = [_pairs(indices, a, b, r, c) for r, c in dy]
-    return _compare(sympy, rf"\frac{{\partial L}}{{\partial k({a}, {b})}}", sympy.diff(loss, k[a, b]),
+    return _compare(sympy, rf"\frac{{\partial L}}{{\partial k({a}, {b})}}", sympy.diff(loss, _at(k, "k", a, b)),
                     [dy.get(i, 0) * x.get(j, 0) for i, j in terms],
                     _formula(sympy, indices, "a b r c", r"\sum_{r,c} dy(%s)\,x(%s)", a, b))
 
@@ -83,7 +83,7 @@ def input_derivative(indices, r: int, c: int, size=(3, 4), kernel_size=(2, 2)) -
         return None
     sympy, x, k, dy, loss = _small_case(size, kernel_size)
     terms = [_pairs(indices, r, c, a, b) for a, b in k]
-    return _compare(sympy, rf"\frac{{\partial L}}{{\partial x({r}, {c})}}", sympy.diff(loss, x[r, c]),
+    return _compare(sympy, rf"\frac{{\partial L}}{{\partial x({r}, {c})}}", sympy.diff(loss, _at(x, "x", r, c)),
                     [dy.get(i, 0) * k.get(j, 0) for i, j in terms],
                     _formula(sympy, indices, "r c a b", r"\sum_{a,b} dy(%s)\,k(%s)", r, c))
 
@@ -102,6 +102,13 @@ def _small_case(size, kernel_size):
     x, k, dy = array("x", h, w), array("k", kh, kw), array("dy", h - kh + 1, w - kw + 1)
     y = {(r, c): sum(x[r + a, c + b] * k[a, b] for a, b in k) for r, c in dy}
     return sympy, x, k, dy, sum(dy[place] * y[place] for place in dy)
+
+
+def _at(array, name, row, col):
+    if (row, col) not in array:
+        rows, cols = (i + 1 for i in max(array))
+        raise ValueError(f"There is no {name}({row}, {col}): {name} is {rows}×{cols} in this small case.")
+    return array[row, col]
 
 
 def _pairs(indices, *at):

@@ -142,6 +142,8 @@ GATE_GRADIENTS = Exercise(
         Mistake("first_input_always_wins", "z always gets the maximum's gradient. It belongs to the larger of the "
                 "two, which may be w.",
                 _gates(lambda z, w: 1, lambda z, w: 0)),
+        Mistake("compares_magnitudes", "z and w are compared without their signs. The maximum of −3 and −2 is −2.",
+                _gates(lambda z, w: abs(z) >= abs(w), lambda z, w: abs(z) < abs(w))),
         Mistake("value_of_f", "This is the value of f. The gradients of its four inputs are asked for.",
                 lambda x, y, z, w, upstream: 2.0 * (x * y + max(z, w))),
     ],
@@ -299,6 +301,8 @@ SKIP_BACKWARD = Exercise(
         Mistake("upstream_as_ones", "`dy` is taken as ones. The chain rule multiplies by the gradient that "
                 "arrives.",  # 54
                 lambda x, a, b, dy: skip_backward(x, a, b, np.ones(dy.shape))),
+        Mistake("only_dx", "Only `dx` is returned. The gradients of a and b are asked for too: `(dx, da, db)`.",
+                lambda x, a, b, dy: skip_backward(x, a, b, dy)[0]),
         Mistake("changes_dy", "`dy` is changed: `dx = dy` makes no copy, so `dx += ...` writes into it. Another "
                 "layer may still need it.",  # 32
                 skip_changing_dy),
@@ -649,6 +653,8 @@ WEIGHT_GRADIENT = Exercise(
                 _weight(lambda g, x, dy: -g, lambda g, x, dy: -g)),
         Mistake("integer_buffer", "The result is stored in an array of integers, which cuts off fractions.",  # 33
                 _weight(lambda g, x, dy: g.astype(int))),
+        Mistake("only_weight", "Only the gradient of the weights is returned. That of the biases is asked for too.",
+                lambda x, dy: weight_gradient(x, dy)[0]),
         Mistake("pair_exchanged", "The two results are exchanged: the gradient of the weights comes first.",
                 lambda x, dy: weight_gradient(x, dy)[::-1]),
     ],
@@ -917,6 +923,8 @@ FULL_CONVOLUTION = Exercise(
                 lambda weight, dy: full_convolution(weight, turned(dy))),
         Mistake("dy_rotated", "`dy` is rotated in place of the kernel. Then the result comes out rotated.",  # 46
                 lambda weight, dy: (full_convolution(weight, turned(dy))[0], np.array(weight.swapaxes(0, 1)))),
+        Mistake("result_returned", "`dx` itself is returned. Return the two arrays that `correlate` turns into it.",
+                lambda weight, dy: torch_conv(*full_convolution(weight, dy))),
         Mistake("pair_exchanged", "The two arrays are exchanged: the padded `dy` comes first.",
                 lambda weight, dy: full_convolution(weight, dy)[::-1]),
     ],
@@ -1041,7 +1049,8 @@ TWO_SLOPES = Exercise(
         Mistake("backward_difference", "The measured slope compares no step with one step back. The formula steps both "
                 "ways; here it matters, because the loss is curved.",
                 _measured(lambda ahead, here, behind, h: (here - behind) / h)),
-        Mistake("divided_by_step", "The measured slope is twice too large: the two places lie 2h apart.",
+        Mistake("divided_by_step", "The measured slope is twice too large. How far apart are the two places at which the loss is "
+                "taken?",
                 _measured(lambda ahead, here, behind, h: (ahead - behind) / h)),
         Mistake("not_divided", "The difference of the losses is not divided by the distance 2h.",
                 _measured(lambda ahead, here, behind, h: ahead - behind)),
@@ -1641,6 +1650,9 @@ CONV2D_LAYER = Exercise(
         Mistake("last_window", "`grad_weight` holds what the last window gives: each position replaces the one before. They "
                 "have to add up.",  # 43
                 LastWindow),
+        Mistake("first_image", "`grad_weight` holds the gradient of the first image alone. The images add up.",  # 39
+                _layer("FirstImage", grad_weight=lambda g, layer, dy: torch_gradients(
+                    layer.x[:1], layer.weight, dy[:1], layer.stride, layer.padding)[1])),
         Mistake("weight_gradient_rotated", "`grad_weight` is rotated by 180°. Only the gradient of the input needs a "
                 "rotation, if you compute it by collecting.",  # 46
                 _layer("WeightRotated", grad_weight=lambda g, layer, dy: np.array(turned(g)))),
