@@ -141,7 +141,9 @@ def three_convolutions(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray, interv
     ring = np.pad(np.asarray(dy, dtype=float), ((kh - 1, kh - 1), (kw - 1, kw - 1)), constant_values=np.nan)
     sums = np.zeros(dy.shape), np.zeros(kernel.shape), np.zeros(x.shape)
     turned = kernel[::-1, ::-1]
-    fig, axes, places = _rows_of_grids([[(x, "x"), (kernel, "k"), (sums[0], "y")], [(x, "x"), (dy, "dy"), (sums[1], "dk")],
+    fig, axes, places = _rows_of_grids([[(x, "x"), (kernel, "k"), (sums[0], "y")], [(x, "x"), (dy, "dy"
+    ""), (sums[1], "dk"
+    "")],
                                         [(ring, "dy, padded"), (turned, "k, rotated"), (sums[2], "dx")]])
     texts = [fig.text(*place, "", va="center", fontsize=10) for place in places]
     for i, j in np.argwhere(np.isnan(ring)):
@@ -193,7 +195,8 @@ def _rows_of_grids(rows, cell=0.36, gap=0.45):
         left = 0.1
         for (values, title), widest in zip(row, columns):
             h, w = values.shape
-            ax = fig.add_axes(((left / width), (top - gap + 0.1 - cell * h) / height, cell * w / width, cell * h / height))
+            bottom = top - gap + 0.1 - cell * h
+            ax = fig.add_axes((left / width, bottom / height, cell * w / width, cell * h / height))
             grid(ax, values, title, vmin=0, vmax=6)
             axes.append(ax)
             left += cell * widest + gap

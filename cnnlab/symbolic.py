@@ -40,7 +40,8 @@ class Comparison:
     def _repr_markdown_(self):
         head = f"${self.wanted}" + (f" = {self.formula}" if self.formula else "") + "$"
         table = ["| term | SymPy | your sum | |", "|---|---|---|---|"]
-        table += [f"| {term} | {theirs or '–'} | {own or '–'} | {_word(theirs, own)} |" for term, theirs, own in self.rows]
+        table += [f"| {term} | {theirs or '–'} | {own or '–'} | {_word(theirs, own)} |"
+                  for term, theirs, own in self.rows]
         return "\n".join([head, "", *table, "", self.verdict + self._outside()])
 
     def __str__(self):
@@ -59,7 +60,7 @@ class Comparison:
 
 
 def kernel_derivative(indices, a: int, b: int, size=(3, 4), kernel_size=(2, 2)) -> Comparison | None:
-    """Compare dL/dk(a, b) by SymPy with the sum over all outputs (r, c) of dy(i) x(j), where i, j = indices(a, b, r, c).
+    """Compare SymPy's dL/dk(a, b) with the sum over outputs (r, c) of dy(i) x(j), where i, j = indices(a, b, r, c).
 
     size (H, W) and kernel_size (kH, kW) of the small case: a valid cross-correlation at stride 1.  Returns
     nothing while nbgrader grades.  Raises ModuleNotFoundError if SymPy is missing, TypeError if `indices`
@@ -75,7 +76,7 @@ def kernel_derivative(indices, a: int, b: int, size=(3, 4), kernel_size=(2, 2)) 
 
 
 def input_derivative(indices, r: int, c: int, size=(3, 4), kernel_size=(2, 2)) -> Comparison | None:
-    """Compare dL/dx(r, c) by SymPy with the sum over all weights (a, b) of dy(i) k(j), where i, j = indices(r, c, a, b).
+    """Compare SymPy's dL/dx(r, c) with the sum over weights (a, b) of dy(i) k(j), where i, j = indices(r, c, a, b).
 
     Otherwise as `kernel_derivative`.
     """
@@ -93,7 +94,8 @@ def _small_case(size, kernel_size):
     try:
         import sympy
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("This table needs SymPy, which is not installed; run `pip install sympy`.") from None
+        raise ModuleNotFoundError("This table needs SymPy, which is "
+        "not installed; run `pip install sympy`.") from None
 
     def array(name, rows, cols):
         return {(i, j): sympy.Symbol(f"{name}({i}, {j})") for i in range(rows) for j in range(cols)}

@@ -385,8 +385,8 @@ KERNEL_INDICES = Exercise(
         Mistake("minus", "The signs say r − a. Look at the forward sum: y(r, c) reads the pixel x(r + a, c + b), and "
                 "backward the same two meet.",
                 _indices(lambda a, b, r, c: (r, c), lambda a, b, r, c: (r - a, c - b))),
-        Mistake("minus_the_other_way", "The pixel is at a − r. Look at the forward sum: which pixel does y(r, c) read "
-                "with the weight k(a, b)?",
+        Mistake("minus_the_other_way", "The pixel is at a − r. Look at the forward sum: which pixel does y(r, c) "
+                "read with the weight k(a, b)?",
                 _indices(lambda a, b, r, c: (r, c), lambda a, b, r, c: (a - r, b - c))),
         Mistake("roles_exchanged", "The two pairs are exchanged: the first is for `dy`, the second for `x`.",
                 lambda a, b, r, c: kernel_indices(a, b, r, c)[::-1]),
@@ -397,8 +397,8 @@ KERNEL_INDICES = Exercise(
                 _indices(lambda a, b, r, c: (c, r), lambda a, b, r, c: (c + b, r + a))),
         Mistake("pixel_transposed", "Row and column of the pixel are exchanged.",  # 4
                 _indices(lambda a, b, r, c: (r, c), lambda a, b, r, c: (c + b, r + a))),
-        Mistake("no_shift", "The pixel is taken at (r, c), the place of the output. Which pixel of its window does the "
-                "weight (a, b) meet?",
+        Mistake("no_shift", "The pixel is taken at (r, c), the place of the output. Which pixel of its window "
+                "does the weight (a, b) meet?",
                 _indices(lambda a, b, r, c: (r, c), lambda a, b, r, c: (r, c))),
         Mistake("weight_in_place_of_output", "`dy` is read at (a, b), the place of the weight. The sum runs over all "
                 "outputs (r, c), each with its own gradient.",
@@ -472,8 +472,8 @@ INPUT_INDICES = Exercise(
     probes=[call(5, 2, 1, 0), call(3, 4, 0, 0), call(2, 7, 1, 3), call(0, 1, 2, 4), call(6, 3, 5, 1), call(8, 9, 2, 6)],
     random=random_four,
     mistakes=[
-        Mistake("plus", "The output is taken at (r + a, c + b). Solve the other way: output i reads pixel i + a with the "
-                "weight a, so which output reads the pixel r with it?",
+        Mistake("plus", "The output is taken at (r + a, c + b). Solve the other way: output i reads pixel i + a "
+                "with the weight a, so which output reads the pixel r with it?",
                 _pixel_pairs(lambda r, c, a, b: (r + a, c + b), RIGHT_K)),
         Mistake("minus_the_other_way", "The output is at a − r. Output i reads pixel i + a with the weight a. Solve "
                 "i + a = r for i.",
@@ -481,32 +481,32 @@ INPUT_INDICES = Exercise(
         Mistake("flipped_twice", "The minus appears in both. It is there already in the place of the output; "
                 "with a minus in the kernel too, the rotation is made twice and so undone.",  # 46
                 _pixel_pairs(RIGHT_DY, lambda r, c, a, b: (-a, -b))),
-        Mistake("flip_in_the_kernel_only", "The minus stands at the weight. The weight is the one that met the pixel, "
-                "k(a, b); what lies a rows before the pixel is the output.",
+        Mistake("flip_in_the_kernel_only", "The minus stands at the weight. The weight is the one that met the "
+                "pixel, k(a, b); what lies a rows before the pixel is the output.",
                 _pixel_pairs(lambda r, c, a, b: (r, c), lambda r, c, a, b: (-a, -b))),
-        Mistake("kernel_minus_dy_plus", "The minus is at the wrong factor: the output is at (r − a, c − b), the weight is "
-                "k(a, b) itself.",
+        Mistake("kernel_minus_dy_plus", "The minus is at the wrong factor: the output is at (r − a, c − b), the "
+                "weight is k(a, b) itself.",
                 _pixel_pairs(lambda r, c, a, b: (r + a, c + b), lambda r, c, a, b: (-a, -b))),
         Mistake("roles_exchanged", "The two pairs are exchanged: the first is for `dy`, the second for `k`.",
                 lambda r, c, a, b: input_indices(r, c, a, b)[::-1]),
-        Mistake("rows_and_columns_mixed", "A row and a column are subtracted. Rows go with rows: r with a, and c with "
-                "b.",
+        Mistake("rows_and_columns_mixed", "A row and a column are subtracted. Rows go with rows: r with a, and c "
+                "with b.",
                 _pixel_pairs(lambda r, c, a, b: (r - b, c - a), RIGHT_K)),
         Mistake("column_first", "Row and column are exchanged within the pairs. The row comes first.",  # 4
                 _pixel_pairs(lambda r, c, a, b: (c - b, r - a), lambda r, c, a, b: (b, a))),
         Mistake("kernel_transposed", "Row and column of the weight are exchanged.",  # 3
                 _pixel_pairs(RIGHT_DY, lambda r, c, a, b: (b, a))),
-        Mistake("no_shift", "`dy` is read at (r, c), the place of the pixel. The output that reads this pixel with the "
-                "weight (a, b) has its window elsewhere, unless a = b = 0.",
+        Mistake("no_shift", "`dy` is read at (r, c), the place of the pixel. The output that reads this pixel "
+                "with the weight (a, b) has its window elsewhere, unless a = b = 0.",
                 _pixel_pairs(lambda r, c, a, b: (r, c), RIGHT_K)),
-        Mistake("weight_in_place_of_output", "`dy` is read at (a, b), the place of the weight. Which output is it that "
-                "reads the pixel (r, c) with this weight?",
+        Mistake("weight_in_place_of_output", "`dy` is read at (a, b), the place of the weight. Which output is "
+                "it that reads the pixel (r, c) with this weight?",
                 _pixel_pairs(lambda r, c, a, b: (a, b), RIGHT_K)),
         Mistake("pixel_as_weight", "The second pair is the pixel itself. It is multiplied by a weight; multiply "
                 "switches.",
                 _pixel_pairs(RIGHT_DY, lambda r, c, a, b: (r, c))),
-        Mistake("clipped_at_zero", "Where the index would be negative, 0 is returned. There is no such output; keep the "
-                "negative index, the sum leaves it out.",
+        Mistake("clipped_at_zero", "Where the index would be negative, 0 is returned. There is no such output; "
+                "keep the negative index, the sum leaves it out.",
                 _pixel_pairs(lambda r, c, a, b: (max(r - a, 0), max(c - b, 0)), RIGHT_K)),
         Mistake("rows_only", "The rows are right, but the column of the output is not shifted.",  # 17
                 _pixel_pairs(lambda r, c, a, b: (r - a, c), RIGHT_K)),
@@ -529,8 +529,9 @@ INPUT_INDICES = Exercise(
         that output:    the place whose window has (r, c) at (a, b)
         to x(r, c):     dy at that output, times the weight       # multiply switches
         ```"""),
-        "∂y(i, j)/∂x(r, c) is the weight at which they meet: k(r − i, c − j). Name that weight (a, b), and i is r − a, "
-        "j is c − b. The larger a is, the further up the window lies: this is the minus that makes a convolution.",
+        "∂y(i, j)/∂x(r, c) is the weight at which they meet: k(r − i, c − j). Name that weight (a, b), and i is "
+        "r − a, j is c − b. The larger a is, the further up the window lies: this is the minus that makes a "
+        "convolution.",
     ])
 
 
@@ -600,56 +601,56 @@ WEIGHT_GRADIENT = Exercise(
             call(ints(30, 2, 2, 5, 4), ints(31, 2, 2, 2, 3))],
     random=random_weight_gradient,
     mistakes=[
-        Mistake("averaged_over_batch", "Both gradients are averaged over the images. They are sums: if the loss is a mean, "
-                "its 1/N is in `dy` already.",  # 40, 55
+        Mistake("averaged_over_batch", "Both gradients are averaged over the images. They are sums: if the loss "
+                "is a mean, its 1/N is in `dy` already.",  # 40, 55
                 _weight(lambda g, x, dy: g / len(x), lambda g, x, dy: g / len(x))),
-        Mistake("weight_averaged_over_batch", "`grad_weight` is averaged over the images. It is a sum: if the loss is a "
-                "mean, its 1/N is in `dy` already.",  # 40
+        Mistake("weight_averaged_over_batch", "`grad_weight` is averaged over the images. It is a sum: if the "
+                "loss is a mean, its 1/N is in `dy` already.",  # 40
                 _weight(lambda g, x, dy: g / len(x))),
-        Mistake("averaged_over_positions", "`grad_weight` is averaged over the positions. Every position uses the weight, "
-                "and the gradients of all uses add up.",
+        Mistake("averaged_over_positions", "`grad_weight` is averaged over the positions. Every position uses "
+                "the weight, and the gradients of all uses add up.",
                 _weight(lambda g, x, dy: g / (dy.shape[2] * dy.shape[3]))),
-        Mistake("bias_averaged", "`grad_bias` is a mean over images, rows and columns. Every output uses the bias, and the "
-                "gradients of all uses add up.",  # 41
+        Mistake("bias_averaged", "`grad_bias` is a mean over images, rows and columns. Every output uses the "
+                "bias, and the gradients of all uses add up.",  # 41
                 _weight(of_bias=lambda g, x, dy: dy.mean(axis=(0, 2, 3)))),
-        Mistake("bias_averaged_over_batch", "`grad_bias` is averaged over the images. It is a sum: if the loss is a mean, "
-                "its 1/N is in `dy` already.",  # 41
+        Mistake("bias_averaged_over_batch", "`grad_bias` is averaged over the images. It is a sum: if the loss "
+                "is a mean, its 1/N is in `dy` already.",  # 41
                 _weight(of_bias=lambda g, x, dy: g / len(x))),
-        Mistake("bias_not_summed_over_space", "`grad_bias` is summed over the images only. Each filter has one bias, used "
-                "at every position.",  # 42
+        Mistake("bias_not_summed_over_space", "`grad_bias` is summed over the images only. Each filter has one "
+                "bias, used at every position.",  # 42
                 _weight(of_bias=lambda g, x, dy: dy.sum(axis=0))),
         Mistake("bias_per_image", "`grad_bias` is summed over space only. Each filter has one bias, used for every "
                 "image.",  # 42
                 _weight(of_bias=lambda g, x, dy: dy.sum(axis=(2, 3)))),
-        Mistake("last_window", "`grad_weight` holds what the last window gives: each position replaces the one before. "
-                "They have to add up.",  # 43
+        Mistake("last_window", "`grad_weight` holds what the last window gives: each position replaces the one "
+                "before. They have to add up.",  # 43
                 weight_last_window),
         Mistake("last_image", "`grad_weight` holds the gradient of the last image alone. The images add up.",  # 39
                 _weight(lambda g, x, dy: weight_gradient(x[-1:], dy[-1:])[0])),
         Mistake("first_image", "`grad_weight` holds the gradient of the first image alone. The images add up.",  # 39
                 _weight(lambda g, x, dy: weight_gradient(x[:1], dy[:1])[0])),
-        Mistake("rotated", "`grad_weight` is rotated by 180°. A layer cross-correlates, and so does the gradient of its "
-                "kernel: only the gradient of the input needs a rotation.",  # 46
+        Mistake("rotated", "`grad_weight` is rotated by 180°. A layer cross-correlates, and so does the gradient "
+                "of its kernel: only the gradient of the input needs a rotation.",  # 46
                 _weight(lambda g, x, dy: turned(g))),
-        Mistake("dy_rotated", "`dy` is rotated before it is used as a kernel. The weight's indices grow together with "
-                "those of `dy`: that is a cross-correlation, without rotation.",  # 46
+        Mistake("dy_rotated", "`dy` is rotated before it is used as a kernel. The weight's indices grow together "
+                "with those of `dy`: that is a cross-correlation, without rotation.",  # 46
                 _weight(lambda g, x, dy: weight_gradient(x, turned(dy))[0])),
-        Mistake("channels_exchanged", "The channel axes of `grad_weight` are exchanged. It has the shape of the weights: "
-                "filters first, then the channels they read.",  # 47, 20
+        Mistake("channels_exchanged", "The channel axes of `grad_weight` are exchanged. It has the shape of the "
+                "weights: filters first, then the channels they read.",  # 47, 20
                 _weight(lambda g, x, dy: g.swapaxes(0, 1))),
         Mistake("transposed", "Rows and columns of `grad_weight` are exchanged.",  # 4
                 _weight(lambda g, x, dy: g.swapaxes(2, 3))),
-        Mistake("upstream_as_ones", "`dy` is taken as ones in `grad_weight`, which then sums the pixels. Each pixel is "
-                "multiplied by the upstream gradient of the output that read it.",  # 54
+        Mistake("upstream_as_ones", "`dy` is taken as ones in `grad_weight`, which then sums the pixels. Each "
+                "pixel is multiplied by the upstream gradient of the output that read it.",  # 54
                 _weight(lambda g, x, dy: weight_gradient(x, np.ones(dy.shape))[0])),
-        Mistake("input_channels_summed", "The input channels are summed up in `grad_weight`. Every slice of a filter reads "
-                "its own channel.",
+        Mistake("input_channels_summed", "The input channels are summed up in `grad_weight`. Every slice of a "
+                "filter reads its own channel.",
                 _weight(lambda g, x, dy: np.repeat(g.sum(axis=1, keepdims=True), g.shape[1], axis=1))),
-        Mistake("filters_summed", "The filters are summed up in `grad_weight`. Filter o acts through output channel o "
-                "alone.",
+        Mistake("filters_summed", "The filters are summed up in `grad_weight`. Filter o acts through output "
+                "channel o alone.",
                 _weight(lambda g, x, dy: np.repeat(g.sum(axis=0, keepdims=True), g.shape[0], axis=0))),
-        Mistake("sign", "Every sign is the other way round. This is the direction in which to go; the gradient itself "
-                "has no minus.",
+        Mistake("sign", "Every sign is the other way round. This is the direction in which to go; the gradient "
+                "itself has no minus.",
                 _weight(lambda g, x, dy: -g, lambda g, x, dy: -g)),
         Mistake("integer_buffer", "The result is stored in an array of integers, which cuts off fractions.",  # 33
                 _weight(lambda g, x, dy: g.astype(int))),
@@ -660,8 +661,8 @@ WEIGHT_GRADIENT = Exercise(
     ],
     alternatives=[weight_by_loops, weight_by_windows, weight_by_positions],
     hints=[
-        "Which pixels does the weight (a, b) meet while its window runs over the whole image? What shape has that block "
-        "of pixels?",
+        "Which pixels does the weight (a, b) meet while its window runs over the whole image? What shape has "
+        "that block of pixels?",
         dedent("""\
         One channel, x is 3×4, dy is 2×3, so the kernel is 2×2. The weight (1, 0) meets the framed block:
 
@@ -682,9 +683,9 @@ WEIGHT_GRADIENT = Exercise(
                 grad_weight[o, i, a, b] <- sum over images, rows, columns of dy[:, o] times met[:, i]
         grad_bias[o] <- sum over images, rows, columns of dy[:, o]
         ```"""),
-        "A weight is used once for each image and each position. Each use contributes upstream gradient times pixel, and "
-        "uses add up. Within one channel pair that is a cross-correlation with dy as the kernel. Channels are never mixed: "
-        "W(o, i) connects exactly input channel i with output channel o.",
+        "A weight is used once for each image and each position. Each use contributes upstream gradient times "
+        "pixel, and uses add up. Within one channel pair that is a cross-correlation with dy as the kernel. "
+        "Channels are never mixed: W(o, i) connects exactly input channel i with output channel o.",
     ])
 
 
@@ -760,44 +761,45 @@ INPUT_GRADIENT = Exercise(
             call(quarters(50, 1, 2, 3, 3), quarters(51, 2, 1, 2, 2))],
     random=random_input_gradient,
     mistakes=[
-        Mistake("as_given", "This is the broken function as given. Test it on a single 1 in `dy`: what should the stamp "
-                "look like? Then on two neighbours: what happens where their stamps overlap?",  # 44, 46
+        Mistake("as_given", "This is the broken function as given. Test it on a single 1 in `dy`: what should "
+                "the stamp look like? Then on two neighbours: what happens where their stamps overlap?",  # 44, 46
                 lambda weight, dy: _stamp(turned(weight), dy, add=False)),
-        Mistake("overwritten", "Where stamps overlap, the later one overwrites the earlier. A pixel that several windows "
-                "read gets the sum of their gradients.",  # 44
+        Mistake("overwritten", "Where stamps overlap, the later one overwrites the earlier. A pixel that several "
+                "windows read gets the sum of their gradients.",  # 44
                 lambda weight, dy: _stamp(weight, dy, add=False)),
-        Mistake("rotated", "The stamps are rotated by 180°. Output (r, c) read the pixel (r + a, c + b) with k(a, b), so it "
-                "gives back there by the same weight: upright.",  # 46
+        Mistake("rotated", "The stamps are rotated by 180°. Output (r, c) read the pixel (r + a, c + b) with "
+                "k(a, b), so it gives back there by the same weight: upright.",  # 46
                 lambda weight, dy: input_gradient(turned(weight), dy)),
         Mistake("rows_reversed", "The rows of the kernel are used from bottom to top.",  # 2
                 lambda weight, dy: input_gradient(weight[:, :, ::-1], dy)),
         Mistake("columns_reversed", "The columns of the kernel are used from right to left.",  # 2
                 lambda weight, dy: input_gradient(weight[:, :, :, ::-1], dy)),
-        Mistake("last_outputs_missing", "The last row and the last column of outputs give nothing back: check where your "
-                "loops end.",  # 10
+        Mistake("last_outputs_missing", "The last row and the last column of outputs give nothing back: check "
+                "where your loops end.",  # 10
                 lambda weight, dy: _stamp(weight, dy, add=True, skip=1)),
         Mistake("first_filter_only", "Only output channel 0 gives something back. An input channel is read by all "
                 "filters, and their gradients add up.",
                 lambda weight, dy: _each_part(weight, dy)[0]),
-        Mistake("last_filter_only", "Only the last output channel counts: each filter's share replaces the one before. "
-                "They have to add up.",  # 44
+        Mistake("last_filter_only", "Only the last output channel counts: each filter's share replaces the one "
+                "before. They have to add up.",  # 44
                 lambda weight, dy: _each_part(weight, dy)[-1]),
-        Mistake("filters_averaged", "The shares of the filters are averaged. An input channel is read by all filters, and "
-                "their gradients add up.",  # 22
+        Mistake("filters_averaged", "The shares of the filters are averaged. An input channel is read by all "
+                "filters, and their gradients add up.",  # 22
                 lambda weight, dy: input_gradient(weight, dy) / len(weight)),
-        Mistake("input_channels_summed", "Every input channel gets the sum over all input channels. Each is read by its "
-                "own slice of the filters.",
+        Mistake("input_channels_summed", "Every input channel gets the sum over all input channels. Each is read "
+                "by its own slice of the filters.",
                 lambda weight, dy: input_gradient(np.repeat(weight.sum(1, keepdims=True), weight.shape[1], 1), dy)),
         Mistake("first_image_only", "Only image 0 gets a gradient.",  # 39
                 lambda weight, dy: input_gradient(weight, dy * (np.arange(len(dy)) == 0)[:, None, None, None])),
-        Mistake("divided_by_coverage", "Each pixel's gradient is averaged over the windows that read it. It is their sum.",
+        Mistake("divided_by_coverage", "Each pixel's gradient is averaged over the windows that read it. It is "
+                "their sum.",
                 lambda weight, dy: input_gradient(weight, dy)
                 / input_gradient(np.ones((1, 1, *weight.shape[2:])), np.ones((1, 1, *dy.shape[2:])))),
         Mistake("upstream_as_ones", "`dy` is taken as ones. Each stamp is multiplied by the upstream gradient of its "
                 "output.",  # 54
                 lambda weight, dy: input_gradient(weight, np.ones(dy.shape))),
-        Mistake("cut_to_the_size_of_dy", "`dx` has the size of `dy`. It must have the size of the input, which is larger: "
-                "kH − 1 rows and kW − 1 columns more.",  # 48
+        Mistake("cut_to_the_size_of_dy", "`dx` has the size of `dy`. It must have the size of the input, which "
+                "is larger: kH − 1 rows and kW − 1 columns more.",  # 48
                 input_same_size),
         Mistake("transposed", "Rows and columns of `dx` are exchanged.",  # 4
                 input_columns_exchanged),
@@ -806,8 +808,8 @@ INPUT_GRADIENT = Exercise(
     ],
     alternatives=[input_by_stamps, input_by_weights, input_by_collecting],
     hints=[
-        "Output (r, c) read the pixel (r + a, c + b) with the weight k(a, b). What does it send back to that pixel? And "
-        "if another output also sends something there?",
+        "Output (r, c) read the pixel (r + a, c + b) with the weight k(a, b). What does it send back to that "
+        "pixel? And if another output also sends something there?",
         dedent("""\
         One row, kernel 1 2 3, dy = 1 10:
 
@@ -823,9 +825,9 @@ INPUT_GRADIENT = Exercise(
             stamp <- for each image: sum over filters o of dy[o, r, c] times filter o     # (N, C_in, kH, kW)
             add stamp to the window of dx at r, c
         ```"""),
-        "The forward pass reads each window with the upright kernel, so the backward pass gives back with the upright "
-        "kernel. It is only from the side of the pixel that the order turns round. And since a pixel acts on the loss "
-        "through every window that contains it, the shares add up.",
+        "The forward pass reads each window with the upright kernel, so the backward pass gives back with the "
+        "upright kernel. It is only from the side of the pixel that the order turns round. And since a pixel "
+        "acts on the loss through every window that contains it, the shares add up.",
     ])
 
 
@@ -878,48 +880,52 @@ FULL_CONVOLUTION = Exercise(
         Mistake("not_rotated", "The kernel is not rotated. As a and b grow, the outputs at (r − a, c − b) are walked "
                 "backwards; `correlate` walks forwards, so the kernel must be turned round.",  # 46
                 _full(kernel=lambda w: w.swapaxes(0, 1))),
-        Mistake("rows_only_reversed", "Only the rows of the kernel are reversed. Half a turn reverses both axes.",  # 2
+        Mistake("rows_only_reversed", "Only the rows of the kernel are "
+                "reversed. Half a turn reverses both axes.",  # 2
                 _full(kernel=lambda w: w[:, :, ::-1].swapaxes(0, 1))),
         Mistake("columns_only_reversed", "Only the columns of the kernel are reversed. Half a turn reverses both "
                 "axes.",  # 2
                 _full(kernel=lambda w: w[..., ::-1].swapaxes(0, 1))),
-        Mistake("kernel_transposed", "Rows and columns of the kernel are exchanged. A rotation by 180° reverses both axes, and "
-                "exchanges none.",  # 3
+        Mistake("kernel_transposed", "Rows and columns of the kernel are exchanged. A rotation by 180° reverses "
+                "both axes, and exchanges none.",  # 3
                 _full(kernel=lambda w: w.transpose(1, 0, 3, 2))),
         Mistake("rotated_by_90", "The kernel is rotated by 90°. Half a turn is needed: both axes reversed.",
                 _full(kernel=lambda w: np.rot90(w, axes=(2, 3)).swapaxes(0, 1))),
-        Mistake("channels_not_exchanged", "The channel axes of the kernel are not exchanged. Backwards, the layer reads "
-                "C_out channels and makes C_in.",  # 47
+        Mistake("channels_not_exchanged", "The channel axes of the kernel are not exchanged. Backwards, the "
+                "layer reads C_out channels and makes C_in.",  # 47
                 _full(kernel=turned)),
-        Mistake("channels_reshaped", "The channel axes are exchanged by a reshape, which puts the numbers in other places. "
-                "Move the axis.",  # 47, 27
+        Mistake("channels_reshaped", "The channel axes are exchanged by a reshape, which puts the numbers in "
+                "other places. Move the axis.",  # 47, 27
                 _full(kernel=lambda w: np.ascontiguousarray(turned(w)).reshape(w.shape[1], w.shape[0], *w.shape[2:]))),
-        Mistake("all_axes_reversed", "The channels are reversed as well. Only the two axes of space are turned round.",
+        Mistake("all_axes_reversed", "The channels are reversed as well. Only the two axes of space are turned "
+                "round.",
                 _full(kernel=lambda w: w[::-1, ::-1, ::-1, ::-1].swapaxes(0, 1))),
-        Mistake("only_channels", "The channel axes are exchanged, but all four axes of `weight` are reversed in order: "
-                "`.T` exchanges rows and columns too.",  # 3
+        Mistake("only_channels", "The channel axes are exchanged, but all four axes of `weight` are reversed in "
+                "order: `.T` exchanges rows and columns too.",  # 3
                 _full(kernel=lambda w: turned(w).transpose(1, 0, 3, 2))),
-        Mistake("padding_k", "`dy` is padded by the size of the kernel: one row and one column too many on each side.",  # 48
+        Mistake("padding_k", "`dy` is padded by the size of the kernel: one row and one column too many on each "
+                "side.",  # 48
                 _full(lambda k: (k, k))),
-        Mistake("padding_same", "`dy` is padded by half the kernel, as for a layer that keeps the size. Here the result "
-                "must be larger than `dy`.",  # 48
+        Mistake("padding_same", "`dy` is padded by half the kernel, as for a layer that keeps the size. Here the "
+                "result must be larger than `dy`.",  # 48
                 _full(lambda k: (k // 2, k // 2))),
-        Mistake("padding_half", "`dy` is padded by (k − 1)/2, as for a layer that keeps the size. Here the result must be "
-                "larger than `dy`.",  # 48
+        Mistake("padding_half", "`dy` is padded by (k − 1)/2, as for a layer that keeps the size. Here the "
+                "result must be larger than `dy`.",  # 48
                 _full(lambda k: ((k - 1) // 2, (k - 1) // 2))),
-        Mistake("no_padding", "`dy` is not padded. Pixels at the border are read by few outputs; zeros take the place of "
-                "those that do not exist.",  # 48
+        Mistake("no_padding", "`dy` is not padded. Pixels at the border are read by few outputs; zeros take the "
+                "place of those that do not exist.",  # 48
                 _full(lambda k: (0, 0))),
-        Mistake("padded_before_only", "The zeros are added above and to the left only. Outputs are missing on all four "
-                "sides.",  # 12
+        Mistake("padded_before_only", "The zeros are added above and to the left only. Outputs are missing on "
+                "all four sides.",  # 12
                 _full(lambda k: (k - 1, 0))),
-        Mistake("padded_after_only", "The zeros are added below and to the right only. Outputs are missing on all four "
-                "sides.",  # 12
+        Mistake("padded_after_only", "The zeros are added below and to the right only. Outputs are missing on "
+                "all four sides.",  # 12
                 _full(lambda k: (0, k - 1))),
         Mistake("pair_swapped", "The rows are padded by the width of the kernel, and the columns by its height.",  # 8
                 lambda weight, dy: (padded(dy, (weight.shape[3] - 1,) * 2, (weight.shape[2] - 1,) * 2),
                                     full_convolution(weight, dy)[1])),
-        Mistake("rotated_both", "`dy` is rotated as well as the kernel. One of the two is turned round, the kernel.",  # 46
+        Mistake("rotated_both", "`dy` is rotated as well as the kernel. One of the two is turned round, the "
+                "kernel.",  # 46
                 lambda weight, dy: full_convolution(weight, turned(dy))),
         Mistake("dy_rotated", "`dy` is rotated in place of the kernel. Then the result comes out rotated.",  # 46
                 lambda weight, dy: (full_convolution(weight, turned(dy))[0], np.array(weight.swapaxes(0, 1)))),
@@ -930,8 +936,8 @@ FULL_CONVOLUTION = Exercise(
     ],
     alternatives=[full_by_numpy, full_by_hand],
     hints=[
-        "Take one row, a kernel of 3, and pixel 0. Which outputs read it? Which weights find no output there, and how many "
-        "zeros do they need?",
+        "Take one row, a kernel of 3, and pixel 0. Which outputs read it? Which weights find no output there, "
+        "and how many zeros do they need?",
         dedent("""\
         One row, kernel 1 2 3, dy = 1 10, so the input has 4 pixels:
 
@@ -949,9 +955,9 @@ FULL_CONVOLUTION = Exercise(
         kernel <- weight with both axes of space reversed
         kernel <- its first two axes exchanged         # (C_in, C_out, kH, kW)
         ```"""),
-        "The pixel (r, c) collects dy(r − a, c − b) k(a, b). Put a' = kH − 1 − a: then dy is read at (r − (kH − 1) + a', …), "
-        "which grows with a', and that start lies kH − 1 rows before r, hence the zeros. The sum over filters makes C_out "
-        "the channels that are read.",
+        "The pixel (r, c) collects dy(r − a, c − b) k(a, b). Put a' = kH − 1 − a: then dy is read at (r − (kH − "
+        "1) + a', …), which grows with a', and that start lies kH − 1 rows before r, hence the zeros. The sum "
+        "over filters makes C_out the channels that are read.",
     ])
 
 
@@ -1043,19 +1049,19 @@ TWO_SLOPES = Exercise(
             _slopes_probe(104, 1, 2, 2, 2, 3, 3, 4, 1.0, ints)],
     random=random_slopes,
     mistakes=[
-        Mistake("forward_difference", "The measured slope compares one step ahead with no step. The formula steps both "
-                "ways; here it matters, because the loss is curved.",
+        Mistake("forward_difference", "The measured slope compares one step ahead with no step. The formula "
+                "steps both ways; here it matters, because the loss is curved.",
                 _measured(lambda ahead, here, behind, h: (ahead - here) / h)),
-        Mistake("backward_difference", "The measured slope compares no step with one step back. The formula steps both "
-                "ways; here it matters, because the loss is curved.",
+        Mistake("backward_difference", "The measured slope compares no step with one step back. The formula "
+                "steps both ways; here it matters, because the loss is curved.",
                 _measured(lambda ahead, here, behind, h: (here - behind) / h)),
-        Mistake("divided_by_step", "The measured slope is twice too large. How far apart are the two places at which the loss is "
-                "taken?",
+        Mistake("divided_by_step", "The measured slope is twice too large. How far apart are the two places at "
+                "which the loss is taken?",
                 _measured(lambda ahead, here, behind, h: (ahead - behind) / h)),
         Mistake("not_divided", "The difference of the losses is not divided by the distance 2h.",
                 _measured(lambda ahead, here, behind, h: ahead - behind)),
-        Mistake("divided_by_two_only", "The difference of the losses is divided by 2 alone: the step is missing in the "
-                "denominator.",
+        Mistake("divided_by_two_only", "The difference of the losses is divided by 2 alone: the step is missing "
+                "in the denominator.",
                 _measured(lambda ahead, here, behind, h: (ahead - behind) / 2)),
         Mistake("bracket_missing", "The difference is divided by 2 and then multiplied by the step: `/ 2 * step` is "
                 "worked out from left to right.",
@@ -1073,8 +1079,8 @@ TWO_SLOPES = Exercise(
         Mistake("direction_missing", "`direction` is not used, neither in the step nor in the claim.",
                 lambda x, weight, target, gradient, direction, step:
                 two_slopes(x, weight, target, gradient, np.ones(x.shape), step)),
-        Mistake("along_the_gradient", "The step is made along `gradient`. It is to be made along `direction`: the gradient "
-                "is what is being tested.",
+        Mistake("along_the_gradient", "The step is made along `gradient`. It is to be made along `direction`: "
+                "the gradient is what is being tested.",
                 lambda x, weight, target, gradient, direction, step: (
                     two_slopes(x, weight, target, gradient, gradient, step)[0], float((gradient * direction).sum()))),
         Mistake("claim_without_direction", "The claimed slope sums the gradient. Each element counts as much as "
@@ -1082,27 +1088,28 @@ TWO_SLOPES = Exercise(
                 _claimed(lambda g, u, h: float(g.sum()))),
         Mistake("claim_averaged", "The claimed slope is a mean over the elements. Their effects on the loss add up.",
                 _claimed(lambda g, u, h: float((g * u).mean()))),
-        Mistake("claim_not_summed", "The claimed slope is an array. The changes of all elements act on one loss: sum them.",
+        Mistake("claim_not_summed", "The claimed slope is an array. The changes of all elements act on one loss: "
+                "sum them.",
                 _claimed(lambda g, u, h: g * u)),
-        Mistake("claim_times_step", "The claimed slope is multiplied by the step. That is a change of the loss; a slope is "
-                "the change per step.",
+        Mistake("claim_times_step", "The claimed slope is multiplied by the step. That is a change of the loss; "
+                "a slope is the change per step.",
                 _claimed(lambda g, u, h: float((g * u).sum() * h))),
-        Mistake("claim_measured", "`gradient` is not used: the measured slope is returned twice. The claim may be wrong, "
-                "and that is to be found out.",
+        Mistake("claim_measured", "`gradient` is not used: the measured slope is returned twice. The claim may "
+                "be wrong, and that is to be found out.",
                 lambda x, weight, target, gradient, direction, step:
                 (two_slopes(x, weight, target, gradient, direction, step)[0],) * 2),
         Mistake("exchanged", "The two slopes are exchanged: the measured one comes first.",
                 lambda *args: two_slopes(*args)[::-1]),
         Mistake("difference_returned", "The difference of the two slopes is returned. Return both.",
                 lambda *args: two_slopes(*args)[0] - two_slopes(*args)[1]),
-        Mistake("changes_x", "`x` is moved and not put back: `x += ...` writes into the array that was passed in. Make a "
-                "new one.",  # 32
+        Mistake("changes_x", "`x` is moved and not put back: `x += ...` writes into the array that was passed "
+                "in. Make a new one.",  # 32
                 slopes_changing_x),
     ],
     alternatives=[slopes_by_losses, slopes_by_calculus, slopes_by_copies],
     hints=[
-        "Where do you stand after a step of h along u, and where after the step back? How far apart are the two places, "
-        "counted in steps?",
+        "Where do you stand after a step of h along u, and where after the step back? How far apart are the two "
+        "places, counted in steps?",
         dedent("""\
         One number: L(x) = ½ x², at x = 3, u = 2, h = 0.5.
 
@@ -1119,9 +1126,9 @@ TWO_SLOPES = Exercise(
         measured <- their difference, over 2 step
         claimed  <- sum over all elements of gradient times direction
         ```"""),
-        "Along a direction the loss is a function of one number h, and its slope at 0 is a weighted sum of all elements of "
-        "the gradient. Half-squares are curved, so a step to one side has an error in proportion to h; with a step to both "
-        "sides the curvature cancels.",
+        "Along a direction the loss is a function of one number h, and its slope at 0 is a weighted sum of all "
+        "elements of the gradient. Half-squares are curved, so a step to one side has an error in proportion to "
+        "h; with a step to both sides the curvature cancels.",
     ])
 
 
@@ -1203,8 +1210,8 @@ def strided_without_rest(weight, dy, size, stride, padding):
 
 def strided_repeating(weight, dy, size, stride, padding):
     (sh, sw) = pair(stride)
-    copies = np.repeat(np.repeat(dy, sh, axis=2), sw, axis=3)[:, :, :(dy.shape[2] - 1) * sh + 1, :(dy.shape[3] - 1) * sw + 1]
-    return _fit(input_gradient(weight, copies), size, padding)
+    copies, (h, w) = np.repeat(np.repeat(dy, sh, axis=2), sw, axis=3), _spread(dy, stride).shape[2:]
+    return _fit(input_gradient(weight, copies[:, :, :h, :w]), size, padding)
 
 
 def strided_overwriting(weight, dy, size, stride, padding):
@@ -1257,37 +1264,39 @@ STRIDED_INPUT_GRADIENT = Exercise(
             _sp(124, 3, 1, 2, (2, 3), (3, 4), 1, 0, PADDED, whole=False, view=strided),
             _sp(125, 1, 1, 1, (2, 2), (5, 7), 2, 0, REST), _sp(126, 2, 3, 1, (2, 1), (7, 6), 3, 0, REST),
             _sp(127, 1, 2, 2, (3, 3), (8, 6), 2, 1, REST, whole=False),
-            _sp(128, 1, 1, 1, (2, 3), (4, 5), (1, 2), (1, 0), PAIRS), _sp(129, 2, 2, 3, (3, 2), (5, 4), (3, 1), (2, 1), PAIRS),
+            _sp(128, 1, 1, 1, (2, 3), (4, 5), (1, 2), (1, 0), PAIRS),
+            _sp(129, 2, 2, 3, (3, 2), (5, 4), (3, 1), (2, 1), PAIRS),
             _sp(130, 1, 3, 2, (3, 4), (4, 7), (2, 3), (0, 3), PAIRS, whole=False)],
     random=random_strided,
     mistakes=[
-        Mistake("as_given", "This is the broken function as given. Where in the padded image does the real image begin? And "
-                "what of the rows that no window reads?",  # 50, 51
+        Mistake("as_given", "This is the broken function as given. Where in the padded image does the real image "
+                "begin? And what of the rows that no window reads?",  # 50, 51
                 lambda weight, dy, size, stride, padding: _read(weight, dy, stride)[:, :, :size[0], :size[1]]),
-        Mistake("cropped_from_the_top_left", "The padded gradient is cut from its top left corner. The image's own first "
-                "pixel lies behind the padding.",  # 51
+        Mistake("cropped_from_the_top_left", "The padded gradient is cut from its top left corner. The image's "
+                "own first pixel lies behind the padding.",  # 51
                 lambda weight, dy, size, stride, padding: _fit(_read(weight, dy, stride), size, padding, (0, 0))),
-        Mistake("uncovered_rows_missing", "Rows and columns that no window reads are missing. They have gradient 0, and "
-                "`dx` has the size of the input.",  # 50
+        Mistake("uncovered_rows_missing", "Rows and columns that no window reads are missing. They have gradient "
+                "0, and `dx` has the size of the input.",  # 50
                 lambda weight, dy, size, stride, padding: _read(weight, dy, stride)[
                     :, :, pair(padding)[0]:pair(padding)[0] + size[0], pair(padding)[1]:pair(padding)[1] + size[1]]),
-        Mistake("cropped_too_much", "The padding is cut from the end of what the windows read. With a remainder they do not "
-                "reach the end of the padded image, and real pixels are cut off.",  # 50
+        Mistake("cropped_too_much", "The padding is cut from the end of what the windows read. With a remainder "
+                "they do not reach the end of the padded image, and real pixels are cut off.",  # 50
                 strided_without_rest),
-        Mistake("zeros_at_the_beginning", "The zeros for the rows that no window reads stand at the top and left. Windows "
-                "start there; what they do not reach lies at the bottom and right.",  # 50
+        Mistake("zeros_at_the_beginning", "The zeros for the rows that no window reads stand at the top and "
+                "left. Windows start there; what they do not reach lies at the bottom and right.",  # 50
                 strided_last_zeros_first),
-        Mistake("empty_without_padding", "With padding 0 nothing is left: a slice `[p:-p]` then ends at −0, which is the "
-                "beginning.",  # 52
+        Mistake("empty_without_padding", "With padding 0 nothing is left: a slice `[p:-p]` then ends at −0, "
+                "which is the beginning.",  # 52
                 strided_minus_zero),
         Mistake("not_cropped", "The gradient of the padding is returned as well. `dx` has the size of the input.",
                 lambda weight, dy, size, stride, padding: _fit(
                     _read(weight, dy, stride), [s + 2 * p for s, p in zip(size, pair(padding))], 0)),
-        Mistake("padding_ignored", "Every case without padding is right: `padding` is not used, and the image begins at the "
-                "first row of the padding.",
+        Mistake("padding_ignored", "Every case without padding is right: `padding` is not used, and the image "
+                "begins at the first row of the padding.",
                 lambda weight, dy, size, stride, padding: _fit(_read(weight, dy, stride), size, padding, (0, 0))
                 if pair(padding) == (0, 0) else _read(weight, dy, stride)),
-        Mistake("cropped_twice", "Twice the padding is cut off at the top and left. Padding p adds p rows on each side.",
+        Mistake("cropped_twice", "Twice the padding is cut off at the top and left. Padding p adds p rows on "
+                "each side.",
                 lambda weight, dy, size, stride, padding: _fit(
                     _read(weight, dy, stride), size, padding, tuple(2 * p for p in pair(padding)))),
         Mistake("stride_ignored", "Every case with stride 1 is right: neighbouring outputs are taken as one pixel "
@@ -1296,10 +1305,11 @@ STRIDED_INPUT_GRADIENT = Exercise(
         Mistake("stride_on_rows_only", "The stride is applied to the rows, but the columns are taken as one pixel "
                 "apart.",  # 17
                 lambda weight, dy, size, stride, padding: _fit(_read(weight, dy, (pair(stride)[0], 1)), size, padding)),
-        Mistake("copies_instead_of_zeros", "Each element of `dy` is repeated. The outputs that the stride left out have no "
-                "influence, so zeros belong between.",  # 49
+        Mistake("copies_instead_of_zeros", "Each element of `dy` is repeated. The outputs that the stride left "
+                "out have no influence, so zeros belong between.",  # 49
                 strided_repeating),
-        Mistake("stride_pair_swapped", "The first number of a stride pair is for the rows, the second for the columns.",  # 8
+        Mistake("stride_pair_swapped", "The first number of a stride pair is for the rows, the second for the "
+                "columns.",  # 8
                 lambda weight, dy, size, stride, padding: _fit(_read(weight, dy, pair(stride)[::-1]), size, padding)),
         Mistake("padding_pair_swapped", "The first number of a padding pair is for the rows, the second for the "
                 "columns.",  # 8
@@ -1308,10 +1318,11 @@ STRIDED_INPUT_GRADIENT = Exercise(
         Mistake("first_of_pair_only", "The first number of a pair is used for both axes. Each axis has its own.",  # 8
                 lambda weight, dy, size, stride, padding: _fit(
                     _read(weight, dy, pair(stride)[0]), size, padding, (pair(padding)[0],) * 2)),
-        Mistake("overwritten", "Where stamps overlap, the later one overwrites the earlier. They have to add up.",  # 44
+        Mistake("overwritten", "Where stamps overlap, the later one overwrites "
+                "the earlier. They have to add up.",  # 44
                 strided_overwriting),
-        Mistake("rotated", "The kernel is the wrong way round: rotated where it should be upright, or upright where it "
-                "should be rotated.",  # 46
+        Mistake("rotated", "The kernel is the wrong way round: rotated where it should be upright, or upright "
+                "where it should be rotated.",  # 46
                 lambda weight, dy, size, stride, padding: strided_input_gradient(
                     turned(weight), dy, size, stride, padding)),
         Mistake("integer_buffer", "`dx` is stored in an array of integers, which cuts off fractions.",  # 33
@@ -1320,8 +1331,8 @@ STRIDED_INPUT_GRADIENT = Exercise(
     ],
     alternatives=[strided_by_stamps, strided_by_pixels, strided_by_collecting],
     hints=[
-        "What do you get before anything is cropped: the gradient of which image? Which of its rows belong to the real "
-        "image? Is it always large enough?",
+        "What do you get before anything is cropped: the gradient of which image? Which of its rows belong to "
+        "the real image? Is it always large enough?",
         dedent("""\
         One row of 6 pixels, padding 1, kernel 3, stride 3 (`.` is a zero, `x` is read):
 
@@ -1339,9 +1350,9 @@ STRIDED_INPUT_GRADIENT = Exercise(
         put read into dx, at the top left
         result <- dx without the padding                           # (N, C_in, H, W)
         ```"""),
-        "Windows start at the first row of the padded image, so what they read begins there, and what they leave over lies "
-        "at the end. Fill up first, to the size of the padded image, and then crop: then the remainder and the padding "
-        "cannot get in each other's way.",
+        "Windows start at the first row of the padded image, so what they read begins there, and what they leave "
+        "over lies at the end. Fill up first, to the size of the padded image, and then crop: then the remainder "
+        "and the padding cannot get in each other's way.",
     ])
 
 
@@ -1421,7 +1432,8 @@ class ConvByColumns:
     def forward(self, x):
         (ph, pw), (sh, sw) = self.padding, self.stride
         self.shape = x.shape
-        windows = sliding_window_view(padded(x, (ph, ph), (pw, pw)), self.weight.shape[2:], axis=(2, 3))[:, :, ::sh, ::sw]
+        around = padded(x, (ph, ph), (pw, pw))
+        windows = sliding_window_view(around, self.weight.shape[2:], axis=(2, 3))[:, :, ::sh, ::sw]
         n, _, h, w = windows.shape[:4]
         self.columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(n * h * w, -1)
         y = self.columns @ self.weight.reshape(len(self.weight), -1).T + self.bias
@@ -1583,7 +1595,8 @@ def random_layer(rng):
         settings = {"stride": tuple(int(v) for v in rng.integers(1, 4, 2)),
                     "padding": tuple(int(rng.integers(0, k)) for k in (kh, kw))}
     size = tuple(int(k + v) for k, v in zip((kh, kw), rng.integers(0, 4, 2)))
-    return _layer_call(part, int(rng.integers(1_000_000)), n, c, o, (kh, kw), size, second=n + 1 if part == AGAIN else 0, **settings)
+    return _layer_call(part, int(rng.integers(1_000_000)), n, c, o, (kh, kw), size,
+                       second=n + 1 if part == AGAIN else 0, **settings)
 
 
 SMALL_STEPS = {"x": np.array([[[[1.0, 2, 0], [-1, 3, 1]]]]), "dy": np.array([[[[1.0, -2]]]])}
@@ -1616,39 +1629,42 @@ CONV2D_LAYER = Exercise(
             _layer_call(AGAIN, 360, 2, 1, 1, (1, 2), (2, 4), second=3, make=ints, stride=(1, 2), padding=(0, 1))],
     random=random_layer,
     mistakes=[
-        Mistake("kernel_rotated", "The kernels are rotated by 180°, forwards and backwards alike. A gradient check passes, for "
-                "the two agree with each other. But a layer cross-correlates.",  # 59, 1
+        Mistake("kernel_rotated", "The kernels are rotated by 180°, forwards and backwards alike. A gradient "
+                "check passes, for the two agree with each other. But a layer cross-correlates.",  # 59, 1
                 KernelRotated),
-        Mistake("padding_at_the_end", "All the padding lies below and to the right, forwards and backwards alike. A gradient "
-                "check passes, for the two agree with each other. But padding belongs on both sides.",  # 59, 12
+        Mistake("padding_at_the_end", "All the padding lies below and to the right, forwards and backwards "
+                "alike. A gradient check passes, for the two agree with each other. But padding belongs on both "
+                "sides.",  # 59, 12
                 PaddedAtTheEnd),
         Mistake("bias_missing", "`forward` does not add the bias.",  # 23
                 _layer("BiasMissing", forward=lambda y, layer, x: y - layer.bias.reshape(-1, 1, 1))),
-        Mistake("relu", "Negative outputs have become 0. A convolution layer does not clip; ReLU is a layer of its own.",  # 37
+        Mistake("relu", "Negative outputs have become 0. A convolution layer does not clip; ReLU is a layer of "
+                "its own.",  # 37
                 _layer("Relu", forward=lambda y, layer, x: np.maximum(y, 0))),
-        Mistake("piles_up", "The gradients of an earlier call are still in `grad_weight` and `grad_bias`. Each backward "
-                "replaces them.",  # 57
+        Mistake("piles_up", "The gradients of an earlier call are still in `grad_weight` and `grad_bias`. Each "
+                "backward replaces them.",  # 57
                 PilesUp),
-        Mistake("first_input_kept", "The second backward uses the input of the first forward. Each forward must keep its own "
-                "input.",
+        Mistake("first_input_kept", "The second backward uses the input of the first forward. Each forward must "
+                "keep its own input.",
                 FirstInputKept),
-        Mistake("learns_by_itself", "`backward` changes the weights. It only computes the gradients; the step is made "
-                "elsewhere.",
+        Mistake("learns_by_itself", "`backward` changes the weights. It only computes the gradients; the step is "
+                "made elsewhere.",
                 LearnsByItself),
-        Mistake("averaged_over_batch", "`grad_weight` and `grad_bias` are averaged over the images. They are sums: if the loss "
-                "is a mean, its 1/N is in `dy` already.",  # 40, 55
-                _layer("Averaged", grad_weight=lambda g, layer, dy: g / len(dy), grad_bias=lambda g, layer, dy: g / len(dy))),
-        Mistake("weight_averaged", "`grad_weight` is averaged over the images. It is a sum: if the loss is a mean, its 1/N is "
-                "in `dy` already.",  # 40
+        Mistake("averaged_over_batch", "`grad_weight` and `grad_bias` are averaged over the images. They are "
+                "sums: if the loss is a mean, its 1/N is in `dy` already.",  # 40, 55
+                _layer("Averaged"
+                "", grad_weight=lambda g, layer, dy: g / len(dy), grad_bias=lambda g, layer, dy: g / len(dy))),
+        Mistake("weight_averaged", "`grad_weight` is averaged over the images. It is a sum: if the loss is a "
+                "mean, its 1/N is in `dy` already.",  # 40
                 _layer("WeightAveraged", grad_weight=lambda g, layer, dy: g / len(dy))),
-        Mistake("bias_averaged", "`grad_bias` is a mean over images, rows and columns. Every output uses the bias, and the "
-                "gradients of all uses add up.",  # 41
+        Mistake("bias_averaged", "`grad_bias` is a mean over images, rows and columns. Every output uses the "
+                "bias, and the gradients of all uses add up.",  # 41
                 _layer("BiasAveraged", grad_bias=lambda g, layer, dy: dy.mean(axis=(0, 2, 3)))),
-        Mistake("bias_not_summed", "`grad_bias` is summed over the images only. Each filter has one bias, used at every "
-                "position.",  # 42
+        Mistake("bias_not_summed", "`grad_bias` is summed over the images only. Each filter has one bias, used "
+                "at every position.",  # 42
                 _layer("BiasNotSummed", grad_bias=lambda g, layer, dy: dy.sum(axis=0))),
-        Mistake("last_window", "`grad_weight` holds what the last window gives: each position replaces the one before. They "
-                "have to add up.",  # 43
+        Mistake("last_window", "`grad_weight` holds what the last window gives: each position replaces the one "
+                "before. They have to add up.",  # 43
                 LastWindow),
         Mistake("first_image", "`grad_weight` holds the gradient of the first image alone. The images add up.",  # 39
                 _layer("FirstImage", grad_weight=lambda g, layer, dy: torch_gradients(
@@ -1656,46 +1672,49 @@ CONV2D_LAYER = Exercise(
         Mistake("weight_gradient_rotated", "`grad_weight` is rotated by 180°. Only the gradient of the input needs a "
                 "rotation, if you compute it by collecting.",  # 46
                 _layer("WeightRotated", grad_weight=lambda g, layer, dy: np.array(turned(g)))),
-        Mistake("channels_exchanged", "The channel axes of `grad_weight` are exchanged. It has the shape of `weight`.",  # 47
+        Mistake("channels_exchanged", "The channel axes of `grad_weight` are exchanged. It has the shape of "
+                "`weight`.",  # 47
                 _layer("Exchanged", grad_weight=lambda g, layer, dy: g.swapaxes(0, 1))),
-        Mistake("unpadded_input", "Every case without padding is right. `grad_weight` reads the input as it was before it was "
-                "padded, so the pixels do not lie where the windows did.",  # 53
+        Mistake("unpadded_input", "Every case without padding is right. `grad_weight` reads the input as it was "
+                "before it was padded, so the pixels do not lie where the windows did.",  # 53
                 UnpaddedInput),
-        Mistake("stride_ignored_in_weights", "Every case with stride 1 is right. `grad_weight` takes neighbouring outputs for "
-                "one pixel apart.",  # 49
+        Mistake("stride_ignored_in_weights", "Every case with stride 1 is right. `grad_weight` takes "
+                "neighbouring outputs for one pixel apart.",  # 49
                 StrideIgnoredInWeights),
-        Mistake("stride_ignored_in_dx", "Every case with stride 1 is right. `dx` takes neighbouring outputs for one pixel "
-                "apart.",  # 49
+        Mistake("stride_ignored_in_dx", "Every case with stride 1 is right. `dx` takes neighbouring outputs for "
+                "one pixel apart.",  # 49
                 _layer("StrideIgnored", dx=lambda g, layer, dy: _fit(
                     _read(layer.weight, dy, 1), layer.x.shape[2:], layer.padding))),
-        Mistake("dx_not_cropped", "`dx` has the size of the padded input. What belongs to the padding is to be dropped.",
+        Mistake("dx_not_cropped", "`dx` has the size of the padded input. What belongs to the padding is to be "
+                "dropped.",
                 _layer("NotCropped", dx=lambda g, layer, dy: _fit(
                     _read(layer.weight, dy, layer.stride),
                     [h + 2 * p for h, p in zip(layer.x.shape[2:], layer.padding)], 0))),
-        Mistake("dx_cropped_from_the_top_left", "`dx` is cut from the top left of the padded gradient. The image's own first "
-                "pixel lies behind the padding.",  # 51
+        Mistake("dx_cropped_from_the_top_left", "`dx` is cut from the top left of the padded gradient. The "
+                "image's own first pixel lies behind the padding.",  # 51
                 _layer("TopLeft", dx=_from_top_left)),
-        Mistake("dx_without_unread_rows", "Rows and columns that no window reads are missing in `dx`. They have gradient 0, "
-                "and `dx` has the shape of `x`.",  # 50
+        Mistake("dx_without_unread_rows", "Rows and columns that no window reads are missing in `dx`. They have "
+                "gradient 0, and `dx` has the shape of `x`.",  # 50
                 _layer("Unread", dx=lambda g, layer, dy: _read(layer.weight, dy, layer.stride)[
                     :, :, layer.padding[0]:layer.padding[0] + layer.x.shape[2],
                     layer.padding[1]:layer.padding[1] + layer.x.shape[3]])),
-        Mistake("dx_empty_without_padding", "With padding 0 `dx` is empty: a slice `[p:-p]` then ends at −0, which is the "
-                "beginning.",  # 52
+        Mistake("dx_empty_without_padding", "With padding 0 `dx` is empty: a slice `[p:-p]` then ends at −0, "
+                "which is the beginning.",  # 52
                 _layer("MinusZero", dx=lambda g, layer, dy: strided_minus_zero(
                     layer.weight, dy, layer.x.shape[2:], layer.stride, layer.padding))),
-        Mistake("dx_overwritten", "Where windows overlap, a pixel of `dx` keeps the share of the last window only. The shares "
-                "add up.",  # 44
+        Mistake("dx_overwritten", "Where windows overlap, a pixel of `dx` keeps the share of the last window "
+                "only. The shares add up.",  # 44
                 _layer("Overwritten", dx=lambda g, layer, dy: strided_overwriting(
                     layer.weight, dy, layer.x.shape[2:], layer.stride, layer.padding))),
-        Mistake("dx_rotated", "In `dx` the kernel is the wrong way round: rotated where it should be upright, or upright where "
-                "it should be rotated.",  # 46
+        Mistake("dx_rotated", "In `dx` the kernel is the wrong way round: rotated where it should be upright, or "
+                "upright where it should be rotated.",  # 46
                 _layer("Rotated", dx=lambda g, layer, dy: strided_input_gradient(
                     turned(layer.weight), dy, layer.x.shape[2:], layer.stride, layer.padding))),
         Mistake("upstream_as_ones", "`backward` takes `dy` as ones. The chain rule multiplies by the gradient that "
                 "arrives.",  # 54
                 type("Ones", (Conv2d,), {"backward": lambda self, dy: Conv2d.backward(self, np.ones(dy.shape))})),
-        Mistake("stride_pair_swapped", "The first number of a stride pair is for the rows, the second for the columns.",  # 8
+        Mistake("stride_pair_swapped", "The first number of a stride pair is for the rows, the second for the "
+                "columns.",  # 8
                 _settings("StrideSwapped", stride=lambda s, p: s[::-1])),
         Mistake("padding_pair_swapped", "The first number of a padding pair is for the rows, the second for the "
                 "columns.",  # 8
@@ -1735,9 +1754,9 @@ CONV2D_LAYER = Exercise(
                        add share to every stride-th pixel of dx from (a, b), H_out by W_out of them
                    result <- dx without the padding
         ```"""),
-        "All three passes use the same triples of output, weight and pixel, so the windows that forward read are all that is "
-        "needed. Going weight by weight takes kH·kW steps, each of which handles all images, channels and positions at once. "
-        "Unread pixels are never written and stay 0.",
+        "All three passes use the same triples of output, weight and pixel, so the windows that forward read are "
+        "all that is needed. Going weight by weight takes kH·kW steps, each of which handles all images, "
+        "channels and positions at once. Unread pixels are never written and stay 0.",
     ])
 
 

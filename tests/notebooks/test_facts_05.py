@@ -66,7 +66,8 @@ def test_the_framed_pixels_and_outputs_are_those_that_meet(nb):
     x.requires_grad_()
     y = F.conv2d(x, k)
     assert y.shape[2:] == nb["upstream"].shape == (3, 4) and nb["image"].shape == (4, 5)
-    read = {(r, c) for r, c in np.ndindex(3, 4) if torch.autograd.grad(y[0, 0, r, c], x, retain_graph=True)[0][0, 0, 2, 3]}
+    slopes = {(r, c): torch.autograd.grad(y[0, 0, r, c], x, retain_graph=True)[0] for r, c in np.ndindex(3, 4)}
+    read = {place for place, slope in slopes.items() if slope[0, 0, 2, 3]}
     (_, _, _, _), _, (row, col, _, _), (top, left, height, width) = nb["touched"]
     assert (row, col) == (2, 3)
     assert read == {(top + i, left + j) for i in range(height) for j in range(width)}
@@ -89,7 +90,8 @@ def test_the_gradient_of_a_bias_counts_outputs(nb):
 
 def test_the_symptoms_of_the_broken_stamps(nb):
     assert (nb["all_ones"] == 1).all()
-    np.testing.assert_array_equal(nb["input_gradient"](nb["ones"], nb["ones"])[0, 0], np.outer(nb["cover"], nb["cover"]))
+    np.testing.assert_array_equal(nb["input_gradient"](nb["ones"], nb["ones"])[0, 0], np.outer(nb["cover"], nb["cover"
+    ""]))
     np.testing.assert_allclose(nb["measured_single"][:3, 1:4], np.arange(1, 10).reshape(3, 3), atol=1e-9)
     assert nb["measured_single"].sum() == pytest.approx(45)
     assert nb["single"][0, 1] == 9 and np.count_nonzero(nb["single"]) == 1
