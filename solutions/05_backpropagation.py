@@ -36,7 +36,8 @@ from cnnlab.data import grey, photo
 # 1986). Each operation, or **gate**, is handed the gradient of its output, the **upstream gradient**. It
 # multiplies that by its own derivative, and hands the product on to its inputs. No gate needs to know the rest
 # of the network.
-#
+
+# %% [markdown]
 # A small example has three kinds of gate: $f = 2\,(xy + \max(z, w))$.
 
 # %%
@@ -109,7 +110,8 @@ plt.show()
 #
 # `x`, `h` and `y` are arrays; the numbers `a` and `b` are used by every element. We write `dy` for the array of
 # all $\partial L/\partial y$, and likewise `dx`, `da`, `db`.
-#
+
+# %% [markdown]
 # If $v$ is used in two places, a change of $v$ acts along both ways, and the changes of $L$ **add up**. So at a
 # fork the gradients are summed.
 #
@@ -495,7 +497,8 @@ plots.grids(input_gradient(ones, ones)[0, 0], input_gradient(counting, one)[0, 0
 #
 # At the border some of these outputs do not exist. Zeros take their place, and the output of such a convolution
 # is larger than its input: a **full** convolution, as in notebook 02.
-#
+
+# %% [markdown]
 # With channels, the gradient of input channel i collects from all filters o. So in this backward layer C_out
 # channels go in and C_in come out.
 #
@@ -675,8 +678,6 @@ cases = {"tanh after it, float64": (bent, through_tanh, x, directions),
          "convolution, float64": (linear, stamped, x, directions)}
 errors = {name: [np.median([slope_error(loss, gradient, at, u, h) for u in many]) for h in steps]
           for name, (loss, gradient, at, many) in cases.items()}
-
-# %%
 fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for (name, error), style in zip(errors.items(), ("s--", "^:", "o-")):
     ax.loglog(steps, error, style, color="0.3", markerfacecolor="tab:orange", label=name)
@@ -712,10 +713,10 @@ def rotating_backward(weight, dy):
     return input_gradient(weight[:, :, ::-1, ::-1], dy)
 
 # %%
-rotating = slope_error(lambda v: (dy * rotating_forward(v, weight)).sum(), rotating_backward(weight, dy),
-                       x, direction, step=1.0)
 window = np.array([[200.0, 150, 150], [100, 50, 100], [25, 25, 10]])[None, None]
 vertical_edge = np.array([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])[None, None]
+rotating = slope_error(lambda v: (dy * rotating_forward(v, weight)).sum(), rotating_backward(weight, dy),
+                       x, direction, step=1.0)
 answers = [layer(window, vertical_edge).item() for layer in (correlate, rotating_forward)]
 print(f"gradient check of the rotating layer: relative error {rotating:.1g}")
 print(f"the window of notebook 02: expected 65, correlate {answers[0]:g}, rotating layer {answers[1]:g}")
@@ -842,6 +843,13 @@ plots.grids(mended_padded, uncovered, titles=["mended, 3×5, padding 1", "mended
 # %% [markdown]
 # ## The layer
 #
+# All the parts are there. A layer puts them together: one object that keeps what its backward pass needs.
+#
+# Notebook 08 trains LeNet with your class, thousands of times forwards and backwards. Any way passes the check, but
+# loops over pixels or images would be slow there. Use `sliding_window_view` with `np.tensordot`, and for `dx` a loop
+# over the few weights (a, b).
+
+# %% [markdown]
 # ### Exercise: a convolution layer that can be trained
 #
 # Complete the class `Conv2d`, with PyTorch's names. `__init__` is given.
@@ -852,9 +860,6 @@ plots.grids(mended_padded, uncovered, titles=["mended, 3×5, padding 1", "mended
 #   `grad_weight` and `grad_bias` hold the gradients, replaced at each call.
 # - `stride` and `padding` are each an int or a pair `(rows, columns)`; the padding is smaller than the kernel. All
 #   arrays are float64; neither method changes its input or the weights.
-#
-# Any way passes. Notebook 08 trains LeNet with your class, so avoid loops over pixels or images:
-# `sliding_window_view` with `np.tensordot`, and for `dx` a loop over the few weights (a, b).
 
 # %% tags=["exercise:conv2d_layer"]
 class Conv2d:
@@ -964,12 +969,13 @@ print(f"distance from the photograph: blurred {blurred_distance:.3f}, grey {dist
 # Large shapes come first; after 5 steps the guess is about as blurred as what we know. Edges sharpen slowly, and the
 # finest detail never returns: what the blur removed left no trace in its output, so no gradient asks for it.
 
-# %% [markdown] tags=["written:trust:4"]
+# %% [markdown]
 # ## In your own words
 #
 # A friend has written a convolution layer in NumPy. Its gradient check, in float32 with a step of 1e-5, ends with a
 # relative error of 3 %. Your friend says "close enough" and trains, and the network learns rather badly.
-#
+
+# %% [markdown] tags=["written:trust:4"]
 # 1. What is wrong with the check? Which precision and which step do you propose for this layer, and why may the
 #    step be so large?
 # 2. Now the check gives 1e-14. Name a bug that can still be there, and a test that finds it.

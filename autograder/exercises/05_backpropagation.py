@@ -604,6 +604,10 @@ WEIGHT_GRADIENT = Exercise(
         Mistake("averaged_over_batch", "Both gradients are averaged over the images. They are sums: if the loss "
                 "is a mean, its 1/N is in `dy` already.",  # 40, 55
                 _weight(lambda g, x, dy: g / len(x), lambda g, x, dy: g / len(x))),
+        Mistake("all_averaged", "Both gradients are averaged: `grad_weight` over the images, `grad_bias` over "
+                "images, rows and columns. They are sums: if the "
+                "loss is a mean, its factor is in `dy` already.",  # 40, 41, 55
+                _weight(lambda g, x, dy: g / len(x), lambda g, x, dy: dy.mean(axis=(0, 2, 3)))),
         Mistake("weight_averaged_over_batch", "`grad_weight` is averaged over the images. It is a sum: if the "
                 "loss is a mean, its 1/N is in `dy` already.",  # 40
                 _weight(lambda g, x, dy: g / len(x))),
@@ -1654,6 +1658,11 @@ CONV2D_LAYER = Exercise(
                 "sums: if the loss is a mean, its 1/N is in `dy` already.",  # 40, 55
                 _layer("Averaged"
                 "", grad_weight=lambda g, layer, dy: g / len(dy), grad_bias=lambda g, layer, dy: g / len(dy))),
+        Mistake("all_averaged", "Both gradients are averaged: `grad_weight` over the images, `grad_bias` over "
+                "images, rows and columns. They are sums: if the "
+                "loss is a mean, its factor is in `dy` already.",  # 40, 41, 55
+                _layer("AllAveraged", grad_weight=lambda g, layer, dy: g / len(dy),
+                       grad_bias=lambda g, layer, dy: dy.mean(axis=(0, 2, 3)))),
         Mistake("weight_averaged", "`grad_weight` is averaged over the images. It is a sum: if the loss is a "
                 "mean, its 1/N is in `dy` already.",  # 40
                 _layer("WeightAveraged", grad_weight=lambda g, layer, dy: g / len(dy))),
