@@ -687,8 +687,8 @@ plt.show()
 
 # %% [markdown]
 # **A convolution is linear in its input**, and likewise in its weights. For a straight line the central
-# difference is exact at any step, and only rounding is left, divided by $2h$. So its error just falls with larger
-# steps: take 1 or 10, and demand agreement to ten digits.
+# difference is exact at any step, and only rounding is left, divided by $2h$. So its error falls with larger
+# steps, down to rounding itself: take 1 or 10, and demand agreement to ten digits.
 #
 # With a bend, here a tanh, a large step leaves the straight part. Then the best step is a small one, between 1e-6
 # and 1e-5, and some ten digits are all one gets. In float32 no step gives more than seven, and small steps give
@@ -967,7 +967,7 @@ print(f"distance from the photograph: blurred {blurred_distance:.3f}, grey {dist
 
 # %% [markdown]
 # Large shapes come first; after 5 steps the guess is about as blurred as what we know. Edges sharpen slowly, and the
-# finest detail never returns: what the blur removed left no trace in its output, so no gradient asks for it.
+# finest detail does not return: it left hardly a trace in the blurred output, so hardly any gradient asks for it.
 
 # %% [markdown]
 # ## In your own words
