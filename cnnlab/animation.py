@@ -381,3 +381,87 @@ def patches_as_rows(x: np.ndarray, weight: np.ndarray, interval: int = 1200):
     fig.set_layout_engine("none")
     return _player(fig, draw, len(patches), interval, "A window slides over an image of several channels; each "
                    "position gives one row of a matrix, which is multiplied with the kernels as columns.")
+
+
+def three_convolutions(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray, interval: int = 900):
+    """A player that runs through the products of y = x * kernel and lights each in all three convolutions.
+
+    x (H, W), kernel (kH, kW) and dy (H - kH + 1, W - kW + 1), all small.  One row each for the output, the
+    gradient of the kernel and the gradient of the input; every frame adds one product to each of the three.
+    Returns HTML, or nothing while nbgrader grades.
+    """
+    if os.environ.get("NBGRADER_EXECUTION"):
+        return None
+    (kh, kw), (rows, cols) = kernel.shape, dy.shape
+    ring = np.pad(np.asarray(dy, dtype=float), ((kh - 1, kh - 1), (kw - 1, kw - 1)), constant_values=np.nan)
+    sums = np.zeros(dy.shape), np.zeros(kernel.shape), np.zeros(x.shape)
+    turned = kernel[::-1, ::-1]
+    fig, axes, places = _rows_of_grids([[(x, "x"), (kernel, "k"), (sums[0], "y")], [(x, "x"), (dy, "dy"
+    ""), (sums[1], "dk"
+    "")],
+                                        [(ring, "dy, padded"), (turned, "k, rotated"), (sums[2], "dx")]])
+    texts = [fig.text(*place, "", va="center", fontsize=10) for place in places]
+    for i, j in np.argwhere(np.isnan(ring)):
+        axes[2, 0].text(j, i, "0", ha="center", va="center", fontsize=8, color="0.6")
+    windows = [frame(axes[i, 0], 0, 0, *size, linewidth=2, linestyle="--", edgecolor="0.2", clip_on=False)
+               for i, size in enumerate([kernel.shape, dy.shape, kernel.shape])]
+    lit = [[frame(ax, 0, 0, 1, 1, clip_on=False) for ax in row] for row in axes]
+    steps = [(r, c, a, b) for r, c in np.ndindex(rows, cols) for a, b in np.ndindex(kh, kw)]
+    products = [(x[r + a, c + b] * kernel[a, b], x[r + a, c + b] * dy[r, c], dy[r, c] * kernel[a, b])
+                for r, c, a, b in steps]
+
+    def draw(step):
+        r, c, a, b = steps[step]
+        pixel = r + a, c + b
+        places = [[pixel, (a, b), (r, c)], [pixel, (r, c), (a, b)],
+                  [(r + kh - 1, c + kw - 1), (kh - 1 - a, kw - 1 - b), pixel]]
+        for frames, row in zip(lit, places):
+            for rectangle, (i, j) in zip(frames, row):
+                rectangle.set_xy((j - 0.5, i - 0.5))
+        for rectangle, (i, j) in zip(windows, [(r, c), (a, b), pixel]):
+            rectangle.set_xy((j - 0.5, i - 0.5))
+        for total in sums:
+            total[:] = 0
+        for (i, j, p, q), made in zip(steps[:step + 1], products):
+            for total, place, value in zip(sums, [(i, j), (p, q), (i + p, j + q)], made):
+                total[place] += value
+        for ax, total in zip(axes[:, 2], sums):
+            ax.images[0].set_data(total)
+            for text, value in zip(ax.texts, total.ravel()):
+                text.set_text(f"{value:.3g}".replace("-", "−"))
+        for text, line in zip(texts, _three_products((r, c), (a, b), pixel, products[step])):
+            text.set_text(line)
+
+    return _player(fig, draw, len(steps), interval, "Three rows of grids, for the output, the gradient of the kernel "
+                   "and the gradient of the input of a convolution; the same product is marked in all three.")
+
+
+def _rows_of_grids(rows, cell=0.36, gap=0.45):
+    """A figure with a row of grids for each list of (array, title), all cells of one size, and room for text beside it.
+
+    cell and gap are in inches.  Returns the figure, its axes, and for each row the place where its text begins.
+    """
+    columns = [max(row[i][0].shape[1] for row in rows) for i in range(len(rows[0]))]
+    heights = [cell * max(values.shape[0] for values, _ in row) + gap for row in rows]
+    width, height = cell * sum(columns) + gap * (len(columns) + 1) + 3.4, sum(heights) + 0.1
+    fig = plt.figure(figsize=(width, height), dpi=80)
+    axes, places, top = [], [], height - 0.05
+    for row, room in zip(rows, heights):
+        left = 0.1
+        for (values, title), widest in zip(row, columns):
+            h, w = values.shape
+            bottom = top - gap + 0.1 - cell * h
+            ax = fig.add_axes((left / width, bottom / height, cell * w / width, cell * h / height))
+            grid(ax, values, title, vmin=0, vmax=6)
+            axes.append(ax)
+            left += cell * widest + gap
+        places.append((left / width, (top - room / 2) / height))
+        top -= room
+    return fig, np.array(axes, dtype=object).reshape(len(rows), -1), places
+
+
+def _three_products(output, weight, pixel, values):
+    """For each of the three results, the product that one output, one weight and one pixel add to it."""
+    y, k, x = (f"({i}, {j})" for i, j in (output, weight, pixel))
+    lines = [f"y{y}:  + x{x} · k{k}", f"dk{k}:  + x{x} · dy{y}", f"dx{x}:  + dy{y} · k{k}"]
+    return [f"{line} = {value:g}".replace("-", "−") for line, value in zip(lines, values)]

@@ -308,3 +308,31 @@ def times(ax, sizes, curves: dict[str, list[float]], xlabel: str = ""):
     ax.xaxis.minorticks_off()
     ax.set_xlabel(xlabel)
     ax.set_ylabel("milliseconds")
+
+
+def flow(ax, nodes: dict, wires):
+    """Draw a computation as gates joined by wires, with the value above each wire and the gradient below it.
+
+    nodes: (x, y, label) by name; an empty label draws no circle.
+    wires: (from, to, value, gradient); a gradient of None is left out.
+    """
+    for start, end, value, gradient in wires:
+        (x0, y0), (x1, y1) = nodes[start][:2], nodes[end][:2]
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.4", "shrinkA": 13,
+                                                         "shrinkB": 13})
+        middle = {"xy": (0.6 * x0 + 0.4 * x1, 0.6 * y0 + 0.4 * y1), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(_signed(value), **middle, xytext=(0, 7), va="bottom", fontsize=10)
+        if gradient is not None:
+            ax.annotate(_signed(gradient), **middle, xytext=(0, -7), va="top", fontsize=10,
+                        color="tab:orange", fontweight="bold", fontstyle="italic")
+    for x, y, label in nodes.values():
+        circle = {"boxstyle": "circle,pad=0.35", "facecolor": "0.9", "edgecolor": "0.3"} if len(label) > 1 else None
+        ax.text(x, y, label, ha="center", va="center", fontsize=11, bbox=circle)
+    xs, ys = [n[0] for n in nodes.values()], [n[1] for n in nodes.values()]
+    ax.set_xlim(min(xs) - 0.4, max(xs) + 0.4)
+    ax.set_ylim(min(ys) - 0.5, max(ys) + 0.5)
+    ax.axis("off")
+
+
+def _signed(value):
+    return f"{value:g}".replace("-", "−")
