@@ -18,7 +18,8 @@ class ReLU:
         return self.kept
 
     def backward(self, dy):
-        return given.gradient(self, dy, self.kept) * (self.kept > 0)
+        kept = given.kept(self)
+        return given.gradient(self, dy, kept.shape, kept.dtype) * (kept > 0)
 
 
 class Tanh:
@@ -32,7 +33,8 @@ class Tanh:
         return self.kept
 
     def backward(self, dy):
-        return given.gradient(self, dy, self.kept) * (1 - self.kept * self.kept)
+        kept = given.kept(self)
+        return given.gradient(self, dy, kept.shape, kept.dtype) * (1 - kept * kept)
 
 
 class Dropout:
@@ -65,4 +67,5 @@ class Dropout:
         return x * self.kept
 
     def backward(self, dy):
-        return given.gradient(self, dy, self.kept) * self.kept
+        kept = given.kept(self)
+        return given.gradient(self, dy, kept.shape, kept.dtype) * kept

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cnnlab.layers import given
+from cnnlab.layers.columns import Columns
+from cnnlab.layers.parallel import share
+from cnnlab.layers.winograd import Winograd
 
 
 class Conv2d:
@@ -15,6 +18,9 @@ class Conv2d:
     forward: x (N, C_in, H, W) -> y (N, C_out, Ho, Wo) with Ho = (H + 2 pH - dH (kH - 1) - 1) // sH + 1.
     backward: dy (N, C_out, Ho, Wo) -> dx (N, C_in, H, W); sets grad_weight and grad_bias.
     Raises ValueError for shapes that do not fit, dtypes other than float64 and float32, and backward before forward.
+
+    y and dx have these shapes, but in memory the channels of a pixel lie side by side: so most copies and sums run over
+    many neighbours.  Arrays in the usual order are taken as well.
     """
 
     def __init__(self, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -30,40 +36,32 @@ class Conv2d:
 
     def forward(self, x):
         x = given.image(self, x, self.weight.shape[1] * self.groups)
-        given.window(self, x, self.weight.shape[2:], self.padding, self.dilation)
-        (N, _, H, W), (O, C, kH, kW), G = x.shape, self.weight.shape, self.groups
-        Ho, Wo = (1 + (n + 2 * p - d * (k - 1) - 1) // s for n, p, d, k, s in
-                  zip((H, W), self.padding, self.dilation, (kH, kW), self.stride))
-        weight = self.weight.astype(x.dtype, copy=False).reshape(G, O // G, C, kH, kW)
-        (pH, pW) = self.padding
-        padded = np.pad(x, ((0, 0), (0, 0), (pH, pH), (pW, pW)))
-        y = np.zeros((N, G, O // G, Ho * Wo), x.dtype)
-        for i, j in np.ndindex(kH, kW):
-            y += weight[..., i, j] @ padded[self._seen(i, j, Ho, Wo)].reshape(N, G, C, Ho * Wo)
-        y = y.reshape(N, O, Ho, Wo)
-        if self.bias is not None:
-            y += self.bias.astype(x.dtype, copy=False)[:, None, None]
-        self.kept = x, padded, y
-        return y
+        (N, _, H, W), (O, _, *kernel), (pH, pW) = x.shape, self.weight.shape, self.padding
+        Ho, Wo = given.window(self, x, kernel, self.stride, self.padding, self.dilation)
+        weight = self.weight.astype(x.dtype, copy=False)
+        bias = np.zeros(O, x.dtype) if self.bias is None else self.bias.astype(x.dtype, copy=False)
+        if Winograd.pays(weight, self.stride, self.dilation, Ho, Wo):
+            way = Winograd(weight, self.groups)
+        else:
+            way = Columns(weight, self.stride, self.dilation, self.groups)
+        padded = way.zeros(N, H + 2 * pH, W + 2 * pW, x.dtype)
+        y = np.empty((N, Ho, Wo, O), x.dtype)
+
+        def work(images):
+            padded[images, pH:pH + H, pW:pW + W] = x[images].transpose(0, 2, 3, 1)
+            way.forward(padded[images], bias.reshape(self.groups, -1), y[images])
+
+        share(work, N, y.size * weight[0].size)
+        self.kept = way, padded, x.shape, (N, O, Ho, Wo)
+        return y.transpose(0, 3, 1, 2)  # (N, C_out, Ho, Wo)
 
     def backward(self, dy):
-        x, padded, y = self.kept or (None, None, None)
-        dy = given.gradient(self, dy, y)
-        (N, _, H, W), (O, C, kH, kW), G = x.shape, self.weight.shape, self.groups
-        Ho, Wo = dy.shape[2:]
-        weight = self.weight.astype(x.dtype, copy=False).reshape(G, O // G, C, kH, kW)
-        flat = dy.reshape(N, G, O // G, Ho * Wo)
-        dpadded, dweight = np.zeros_like(padded), np.empty_like(weight)
-        for i, j in np.ndindex(kH, kW):
-            seen = self._seen(i, j, Ho, Wo)
-            dweight[..., i, j] = (flat @ padded[seen].reshape(N, G, C, Ho * Wo).swapaxes(-1, -2)).sum(0)
-            dpadded[seen] += (weight[..., i, j].swapaxes(-1, -2) @ flat).reshape(N, G * C, Ho, Wo)
-        self.grad_weight = dweight.reshape(self.weight.shape)
-        self.grad_bias = None if self.bias is None else dy.sum((0, 2, 3))
+        way, padded, (N, _, H, W), shape = given.kept(self)
         (pH, pW) = self.padding
-        return dpadded[:, :, pH:pH + H, pW:pW + W]
-
-    def _seen(self, i, j, Ho, Wo):
-        """Where position (i, j) of the kernel lies in the padded image, for every output pixel."""
-        (sH, sW), (dH, dW) = self.stride, self.dilation
-        return np.s_[:, :, i * dH:i * dH + sH * Ho - sH + 1:sH, j * dW:j * dW + sW * Wo - sW + 1:sW]
+        dy = given.gradient(self, dy, shape, padded.dtype)
+        dpadded = way.zeros(N, H + 2 * pH, W + 2 * pW, padded.dtype)
+        parts = share(lambda images: way.backward(padded[images], dy[images].transpose(0, 2, 3, 1), dpadded[images]),
+                      N, dy.size * self.weight[0].size)
+        self.grad_weight, grad_bias = (sum(grads) for grads in zip(*parts))
+        self.grad_bias = None if self.bias is None else grad_bias
+        return dpadded[:, pH:pH + H, pW:pW + W].transpose(0, 3, 1, 2)  # (N, C_in, H, W)

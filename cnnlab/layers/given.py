@@ -51,26 +51,30 @@ def parameter(layer, value, which: str, shape: tuple) -> np.ndarray:
     return value
 
 
-def window(layer, x, kernel, padding, dilation=(1, 1)) -> None:
-    """Raises ValueError if the (dilated) kernel does not fit into the padded image x, (..., H, W)."""
+def window(layer, x, kernel, stride, padding, dilation=(1, 1)) -> tuple[int, int]:
+    """Height and width of the output for images x (..., H, W), if the (dilated) kernel fits into the padded image."""
     padded = tuple(n + 2 * p for n, p in zip(x.shape[-2:], padding))
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
     if reach[0] > padded[0] or reach[1] > padded[1]:
         raise ValueError(f"{name(layer)}: the kernel covers {reach[0]}x{reach[1]} pixels, "
                          f"more than the padded input of {padded[0]}x{padded[1]}.")
+    Ho, Wo = ((n - r) // s + 1 for n, r, s in zip(padded, reach, stride))
+    return Ho, Wo
 
 
-def gradient(layer, dy, like) -> np.ndarray:
-    """`dy` with the dtype of `like`, what `forward` returned or an array like it, if it has its shape.
-
-    `like` is None if there was no forward.
-    """
-    if like is None:
+def kept(layer):
+    """What `forward` of the layer kept."""
+    if layer.kept is None:
         raise ValueError(f"{name(layer)}.backward was called before forward, which keeps what it needs.")
-    if np.shape(dy) != like.shape:
+    return layer.kept
+
+
+def gradient(layer, dy, shape, dtype) -> np.ndarray:
+    """`dy` as an array of `dtype`, if it has `shape`: those of what `forward` returned."""
+    if np.shape(dy) != shape:
         raise ValueError(f"{name(layer)}.backward was given a gradient of shape {np.shape(dy)}; "
-                         f"forward returned {like.shape}.")
-    return np.asarray(dy, dtype=like.dtype)
+                         f"forward returned {shape}.")
+    return np.asarray(dy, dtype=dtype)
 
 
 def name(layer) -> str:

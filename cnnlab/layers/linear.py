@@ -29,12 +29,12 @@ class Linear:
         y = x @ self.weight.astype(x.dtype, copy=False).T
         if self.bias is not None:
             y += self.bias.astype(x.dtype, copy=False)
-        self.kept = x, y
+        self.kept = x, y.shape
         return y
 
     def backward(self, dy):
-        x, y = self.kept or (None, None)
-        dy = given.gradient(self, dy, y)
+        x, shape = given.kept(self)
+        dy = given.gradient(self, dy, shape, x.dtype)
         self.grad_weight = dy.T @ x
         self.grad_bias = None if self.bias is None else dy.sum(0)
         return dy @ self.weight.astype(x.dtype, copy=False)
@@ -51,9 +51,9 @@ class Flatten:
         if x.ndim < 2:
             raise ValueError(f"Flatten was given an input of shape {x.shape}; it takes at least 2 axes, (N, ...).")
         y = x.reshape(len(x), math.prod(x.shape[1:]))
-        self.kept = x.shape, y
+        self.kept = x.shape, y.shape, y.dtype
         return y
 
     def backward(self, dy):
-        shape, y = self.kept or (None, None)
-        return given.gradient(self, dy, y).reshape(shape)
+        shape, flat, dtype = given.kept(self)
+        return given.gradient(self, dy, flat, dtype).reshape(shape)

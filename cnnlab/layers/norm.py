@@ -55,8 +55,8 @@ class BatchNorm2d:
         return weight * normal + bias
 
     def backward(self, dy):
-        normal, scale, training = self.kept or (None, None, None)
-        dy = given.gradient(self, dy, normal)
+        normal, scale, training = given.kept(self)
+        dy = given.gradient(self, dy, normal.shape, normal.dtype)
         each = (-1, 1, 1) if dy.ndim == 4 else (-1,)
         over = (0, 2, 3) if dy.ndim == 4 else 0
         self.grad_weight, self.grad_bias = (dy * normal).sum(over), dy.sum(over)

@@ -43,7 +43,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x):
         x = given.image(self, x)
-        given.window(self, x, self.kernel_size, self.padding)
+        given.window(self, x, self.kernel_size, self.stride, self.padding)
         padded = self._padded(x, -np.inf)
         first, *others = self._windows(padded)
         y = first.copy()
@@ -53,8 +53,8 @@ class MaxPool2d(_Pool2d):
         return y
 
     def backward(self, dy):
-        padded, y = self.kept or (None, None)
-        dy = given.gradient(self, dy, y)
+        padded, y = given.kept(self)
+        dy = given.gradient(self, dy, y.shape, y.dtype)
         dpadded = np.zeros_like(padded)
         free = np.ones(y.shape, bool)  # no position of the window has been the largest yet
         for value, dvalue in zip(self._windows(padded), self._windows(dpadded)):
@@ -74,7 +74,7 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x):
         x = given.image(self, x)
-        given.window(self, x, self.kernel_size, self.padding)
+        given.window(self, x, self.kernel_size, self.stride, self.padding)
         padded = self._padded(x, 0)
         (kH, kW) = self.kernel_size
         y = sum(self._windows(padded)) / x.dtype.type(kH * kW)
@@ -82,8 +82,8 @@ class AvgPool2d(_Pool2d):
         return y
 
     def backward(self, dy):
-        padded, y = self.kept or (None, None)
-        dy = given.gradient(self, dy, y)
+        padded, y = given.kept(self)
+        dy = given.gradient(self, dy, y.shape, y.dtype)
         dpadded, (kH, kW) = np.zeros_like(padded), self.kernel_size
         share = dy / dy.dtype.type(kH * kW)
         for dvalue in self._windows(dpadded):
