@@ -446,7 +446,7 @@ print("tanh, mean slope in the last layer:", {s: f"{v:.2f}" for s, v in slopes.i
 # fate.
 #
 # tanh cannot explode; too large weights drive it to ±1 instead. There its slope, with which every gradient is
-# multiplied, is near 0: on average 0.14 in the last layer at scale 4.
+# multiplied, is near 0: on average 0.22 in the last layer at scale 4, and a gradient meets twelve such layers.
 #
 # - **Kaiming** (He et al., 2015), for ReLU: standard deviation $\sqrt{2/\text{fan\_in}}$;
 # - **Xavier** (Glorot and Bengio, 2010), for tanh: $\sqrt{2/(\text{fan\_in} + \text{fan\_out})}$, a compromise between
@@ -588,7 +588,7 @@ check("standardise", standardise)
 # %%
 x_train, x_test = standardise(enlarge(images[train]), enlarge(images[test]))
 x_train, x_test = x_train[:, None], x_test[:, None]                   # (N, 1, 32, 32): one channel
-print(f"{x_train.shape}, mean {x_train.mean():.2f}, standard deviation {x_train.std():.2f}")
+print(f"{x_train.shape}, mean {abs(x_train.mean()):.2f}, standard deviation {x_train.std():.2f}")
 
 # %% [markdown]
 # ## The first loss
@@ -743,13 +743,15 @@ print(f"after 60 steps: {right[-1]:.1g} and {buggy[-1]:.2f}")
 
 # %% [markdown]
 # Both start at 2.30. The right one falls below a thousandth. The other one is not obviously broken: it goes down, and
-# on real data it would even reach some accuracy. But it can never fall below 1.461, and on the way there its gradients
-# die away. Only the knowledge that the loss **must** reach 0 here tells you that something is wrong.
+# on real data it would even reach some accuracy. But it can never fall below 1.461, and it does not come near: where
+# the first softmax is sure of a wrong class, it is flat, and lets hardly any gradient through. Only the knowledge that
+# the loss **must** reach 0 here tells you that something is wrong.
 #
 # **Predict.** The same test with the learning rate 1 in place of 0.02. What does the loss do?
 
 # %%
-exploded = by_heart(layers.CrossEntropyLoss(), lr=1.0, steps=30)
+with np.errstate(all="ignore"):
+    exploded = by_heart(layers.CrossEntropyLoss(), lr=1.0, steps=30)
 print("  ".join(f"{loss:.3g}" for loss in exploded[:9]), "…", f"{exploded[-1]:.3g}")
 
 # %% [markdown]
@@ -830,9 +832,9 @@ if USE_MY_LAYERS:
 # %% [markdown]
 # ## Train
 #
-# Two more ingredients, both from notebook 07 and the paper's own recipe. Each training image is moved by up to 2
-# pixels in each direction, differently every time it is seen, so that the network cannot learn 1,437 images by heart.
-# And the learning rate falls from 0.02 to 0 along the way.
+# Two more ingredients. Each training image is moved by up to 2 pixels in each direction, differently every time it is
+# seen, so that the network cannot learn 1,437 images by heart (augmentation, notebook 07). And the learning rate falls
+# from 0.02 to 0 along the way, as it fell in the paper: large steps to get there, small ones to settle.
 
 # %%
 def shifted(x, rng, most=2):
@@ -899,32 +901,39 @@ plots.images(*images[test[hardest]], height=1.6,
 print(f"{np.sum(said != y_test)} of {len(y_test)} wrong")
 
 # %% [markdown]
-# Most of these are hard for people too, at 8×8 pixels. Look at the probabilities: some wrong answers are given with
-# great confidence. Cross-entropy rewards being sure and being right, and on the training images, by the end, both come
-# together.
+# Most of these are hard for people too, at 8×8 pixels. Look at the probabilities too: a network can be wrong and
+# sure of it. Cross-entropy rewards being sure of what is right, and on the training images, by the end, nearly all is
+# right.
 
 # %% [markdown]
 # ## What it learned
 #
-# The six filters of C1, before and after training. A larger weight is darker.
+# The six filters of C1 before and after training, and the difference. A larger weight is darker.
 #
-# **Predict.** Nobody told the network which filters to use. What would you expect, after notebook 02?
+# **Predict.** Nobody told the network which filters to use. How much will they have changed?
 
 # %%
 before, after = start(1, last=0.01)[0], weights[0]                    # (6, 1, 5, 5) each
-fig, axes = plt.subplots(2, 6, figsize=(8, 2.9), layout="constrained")
-limit = max(np.abs(before).max(), np.abs(after).max())
-for row, filters, name in zip(axes, (before, after), ("before", "after")):
+change = after - before
+fig, axes = plt.subplots(3, 6, figsize=(7, 3.8), layout="constrained")
+for row, filters, name in zip(axes, (before, after, change), ("before", "after", "change")):
+    limit = np.abs(change if name == "change" else after).max()
     for i, (ax, kernel) in enumerate(zip(row, filters[:, 0])):
         ax.imshow(kernel, cmap="gray_r", vmin=-limit, vmax=limit)
         ax.set(xticks=[], yticks=[], title=f"filter {i}" if name == "before" else "")
     row[0].set_ylabel(name)
 plt.show()
+alike = {name: np.corrcoef(filters[..., 1:].ravel(), filters[..., :-1].ravel())[0, 1]
+         for name, filters in [("before", before), ("change", change)]}
+print("correlation of neighbouring weights:", ", ".join(f"{name} {value:.2f}" for name, value in alike.items()))
 
 # %% [markdown]
-# The noise has been smoothed into patterns: light beside dark, which answers to edges and strokes of one direction,
-# much like the edge detectors that people drew by hand. The traces of the random start are still there; 5×5 filters on
-# 1,437 small images need not become beautiful to be useful.
+# Less than one might think: the random start still shows. What training has added (last row, on its own scale) is not
+# random. Neighbouring weights have moved together, so the change is made of light and dark areas rather than of single
+# cells. A light area beside a dark one answers to edges, like the filters of notebook 02.
+#
+# Filters that differ from each other, even random ones, already carry information forward; the layers behind adapt to
+# them. Notebook 16 looks at the filters of larger networks.
 
 # %% [markdown]
 # Now send one test image through the network and look at the output of every stage. A larger value is darker.
@@ -943,7 +952,7 @@ print(f"It is a {y_test[0]}; the network says {values[12].argmax()}.")
 # %% [markdown]
 # Each map of C1 shows the same strokes with another emphasis, and S2 keeps them at half the size. In C3 the digit can
 # hardly be recognised: its maps say where a certain arrangement of strokes is. From S4 on there is no picture any more
-# but a pattern of activity, sparse because of ReLU, and at the end one logit stands out.
+# but a pattern of activity, sparse because of ReLU. The darkest of the ten logits, counted from 0, is the answer.
 
 # %% [markdown] tags=["written:three_curves:4"]
 # ## In your own words
