@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnlab.layers import given
+from cnnlab.layers.parallel import share
 
 
 class ReLU:
@@ -14,12 +15,16 @@ class ReLU:
         self.kept = None
 
     def forward(self, x):
-        self.kept = np.maximum(given.floats(self, x), 0)
-        return self.kept
+        x = given.floats(self, x)
+        self.kept = y = np.empty_like(x)
+        share(lambda some: np.maximum(x[some], 0, out=y[some]), len(x), 10 * x.size)
+        return y
 
     def backward(self, dy):
-        kept = given.kept(self)
-        return given.gradient(self, dy, kept.shape, kept.dtype) * (kept > 0)
+        y = given.kept(self)
+        dy, dx = given.gradient(self, dy, y.shape, y.dtype), np.empty_like(y)
+        share(lambda some: np.multiply(dy[some], y[some] > 0, out=dx[some]), len(y), 10 * y.size)
+        return dx
 
 
 class Tanh:

@@ -57,10 +57,10 @@ class Columns:
         """For each group and block: g, the windows of x (n, r, Wo, kH, kW, C), their pixels of y (n, r, Wo, O)."""
         (G, O, C, kH, kW), (sH, sW), (dH, dW) = self.shape, self.stride, self.dilation
         reach = dH * (kH - 1) + 1, dW * (kW - 1) + 1
-        windows = sliding_window_view(x, reach, (1, 2), writeable=x.flags.writeable)  # (N, , , G·C, , )
+        windows = sliding_window_view(x, reach, (1, 2), writeable=True)  # (N, , , G·C, , )
         windows = windows[:, ::sH, ::sW, :, ::dH, ::dW].transpose(0, 1, 2, 4, 5, 3)  # (N, Ho, Wo, kH, kW, G·C)
         N, Ho, Wo = y.shape[:3]
-        for at in blocks(N, Ho, Wo * kH * kW * C, BLOCK):
+        for at in blocks(slice(0, N), Ho, Wo * kH * kW * C, BLOCK):
             for g in range(G):
                 yield g, windows[at][..., g * C:g * C + C], y[at][..., g * O:g * O + O]
 

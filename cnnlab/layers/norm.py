@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe and Szegedy, 2015, algorithms 1 and 2)."""
+"""Batch normalisation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from cnnlab.layers import given
 
 
 class BatchNorm2d:
-    """Each channel to mean 0 and variance 1 over the batch, then times weight plus bias.
+    """Each channel brought to mean 0 and variance 1, then times weight plus bias (Ioffe and Szegedy, 2015).
 
-    weight, bias: (C,).  While `training`, the batch's own mean and (biased) variance are used, and running_mean and
-    running_var move towards them by `momentum`, the variance unbiased, as in PyTorch; after `eval()` they are used.
+    weight, bias: (C,).  While `training`, mean and (biased) variance are the batch's own, and running_mean and
+    running_var move towards them by `momentum`, the variance unbiased, as in PyTorch; after `eval()` these are used.
     forward: x (N, C, H, W) or (N, C) -> the same shape.  backward: dy -> dx; sets grad_weight and grad_bias.
     Raises ValueError for shapes that do not fit, one value per channel in training, and backward before forward.
     """
@@ -37,31 +37,49 @@ class BatchNorm2d:
         x, C = given.floats(self, x), len(self.weight)
         if x.ndim not in (2, 4) or x.shape[1] != C:
             raise ValueError(f"BatchNorm2d was given an input of shape {x.shape}; it takes (N, {C}, H, W) or (N, {C}).")
-        each = (C, 1, 1) if x.ndim == 4 else (C,)  # one number a channel, to be broadcast over x
-        over = (0, 2, 3) if x.ndim == 4 else 0
+        n = x.size // C  # values per channel
+        if self.training and n < 2:
+            raise ValueError(f"BatchNorm2d was given one value per channel (shape {x.shape}); training needs two.")
         if self.training:
-            n = x.size // C
-            if n < 2:
-                raise ValueError(f"BatchNorm2d was given one value per channel (shape {x.shape}); training needs two.")
-            mean, var = x.mean(over), x.var(over)
-            self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
-            self.running_var = self.running_var + self.momentum * (var * n / (n - 1) - self.running_var)
+            mean = _sum(x) / n
+            normal = x - _beside(mean, x)
+            var = _sum(normal * normal) / n
+            self.running_mean = self._moved(self.running_mean, mean)
+            self.running_var = self._moved(self.running_var, var * n / (n - 1))
         else:
-            mean, var = self.running_mean, self.running_var
+            normal, var = x - _beside(self.running_mean, x), self.running_var
         scale = (1 / np.sqrt(var + self.eps)).astype(x.dtype, copy=False)
-        normal = (x - mean.astype(x.dtype, copy=False).reshape(each)) * scale.reshape(each)
-        weight, bias = (p.astype(x.dtype, copy=False).reshape(each) for p in (self.weight, self.bias))
+        normal *= _beside(scale, x)
         self.kept = normal, scale, self.training
-        return weight * normal + bias
+        y = normal * _beside(self.weight, x)
+        y += _beside(self.bias, x)
+        return y
 
     def backward(self, dy):
         normal, scale, training = given.kept(self)
         dy = given.gradient(self, dy, normal.shape, normal.dtype)
-        each = (-1, 1, 1) if dy.ndim == 4 else (-1,)
-        over = (0, 2, 3) if dy.ndim == 4 else 0
-        self.grad_weight, self.grad_bias = (dy * normal).sum(over), dy.sum(over)
-        factor = (self.weight.astype(dy.dtype, copy=False) * scale).reshape(each)
+        self.grad_weight, self.grad_bias = _sum(dy * normal), _sum(dy)
+        factor = _beside(self.weight, dy) * _beside(scale, dy)
         if not training:
-            return factor * dy
-        n = dy.size // len(scale)  # the mean and the variance depend on x too: two more terms
-        return factor * (dy - (self.grad_bias / n).reshape(each) - normal * (self.grad_weight / n).reshape(each))
+            return dy * factor
+        n = dy.size // len(scale)
+        dx = normal * _beside(self.grad_weight / -n, dy)  # by way of the variance
+        dx -= _beside(self.grad_bias / n, dy)  # by way of the mean
+        dx += dy
+        dx *= factor
+        return dx
+
+    def _moved(self, running, value):
+        return (running + self.momentum * (value - running)).astype(running.dtype, copy=False)
+
+
+def _sum(x):
+    """The sum over each channel: (C,).  One axis after the other, because in float32 short sums lose less."""
+    while x.ndim > 2:
+        x = x.sum(2)
+    return x.sum(0)
+
+
+def _beside(channel, x):
+    """A number for each channel, (C,), as (C, 1, 1) if x is an image, with the dtype of x."""
+    return channel.astype(x.dtype, copy=False).reshape(-1, *[1] * (x.ndim - 2))

@@ -21,7 +21,7 @@ def share(work, N: int, operations: int) -> list:
 
     There are as many slices as NumPy's matrix product would use threads (OPENBLAS_NUM_THREADS), and each call's
     products use one.  One slice if that is not known, if there is one image, or if `operations`, how many the work
-    takes, are too few to be worth waking a thread.
+    takes (multiplications in matrix products; others count tenfold), are too few to be worth waking a thread.
     """
     cores = min(N, _cores()) if operations >= SMALL else 1
     if cores < 2:
@@ -37,13 +37,14 @@ def share(work, N: int, operations: int) -> list:
                 other.exception()  # wait: none may still run when the setting goes back
 
 
-def blocks(N: int, rows: int, row: int, most: int) -> list[tuple[slice, slice]]:
-    """Cut N images of `rows` rows into blocks, (images, rows): as large as possible with `row` numbers a row, `most` a block.
+def blocks(images: slice, rows: int, row: int, most: int) -> list[tuple[slice, slice]]:
+    """Cut images of `rows` rows into blocks (images, rows) of about `most` numbers, where a row takes `row` of them.
 
-    A block is several images or some rows of one; at least one row.
+    A block is several whole images or some rows of one, at least one row.
     """
     n, r = max(1, most // (row * rows)), min(rows, max(1, most // row))
-    return [(slice(i, min(i + n, N)), slice(j, min(j + r, rows))) for i in range(0, N, n) for j in range(0, rows, r)]
+    return [(slice(i, min(i + n, images.stop)), slice(j, min(j + r, rows)))
+            for i in range(images.start, images.stop, n) for j in range(0, rows, r)]
 
 
 def _cores() -> int:

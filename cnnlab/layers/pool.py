@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from cnnlab.layers import given
+from cnnlab.layers.parallel import blocks, share
+
+BLOCK = 2**17  # numbers under the windows of a block
 
 
 class _Pool2d:
-    """What both kinds of pooling share: the window.  stride None means kernel_size."""
+    """What both kinds share: windows that move over each channel."""
+
+    fill = 0.0  # what stands in the padding
 
     def __init__(self, kernel_size, stride=None, padding=0):
         self.kernel_size = given.pair(kernel_size, "kernel_size", 1)
@@ -18,19 +23,49 @@ class _Pool2d:
             raise ValueError(f"padding is {padding!r}; it must be at most half of kernel_size, {kernel_size!r}.")
         self.kept = None
 
-    def _padded(self, x, fill):
-        (pH, pW) = self.padding
-        return np.pad(x, ((0, 0), (0, 0), (pH, pH), (pW, pW)), constant_values=fill)
+    def forward(self, x):
+        x = given.image(self, x)
+        Ho, Wo = given.window(self, x, self.kernel_size, self.stride, self.padding)
+        padded = self._padded(x.transpose(0, 2, 3, 1))
+        y = np.empty_like(padded[:, :Ho, :Wo])  # (N, Ho, Wo, C), in memory ordered as x
+        windows = self._windows(padded)
+        self._each_block(lambda at: self._reduce([w[at] for w in windows], y[at]), y)
+        self.kept = padded, y
+        return y.transpose(0, 3, 1, 2)
 
-    def _unpadded(self, padded):
-        """padded (N, C, H + 2 pH, W + 2 pW) without its border."""
-        (pH, pW), (H, W) = self.padding, padded.shape[2:]
-        return padded[:, :, pH:H - pH, pW:W - pW]
+    def backward(self, dy):
+        padded, y = given.kept(self)
+        N, Ho, Wo, C = y.shape
+        dy = given.gradient(self, dy, (N, C, Ho, Wo), y.dtype).transpose(0, 2, 3, 1)
+        dpadded = np.zeros_like(padded)
+        windows, dwindows = self._windows(padded), self._windows(dpadded)
+        self._each_block(lambda at: self._spread(dy[at], [d[at] for d in dwindows], [w[at] for w in windows], y[at]), y)
+        (pH, pW), (H, W) = self.padding, padded.shape[1:3]
+        return dpadded[:, pH:H - pH, pW:W - pW].transpose(0, 3, 1, 2)
+
+    def _padded(self, x):
+        (N, H, W, C), (pH, pW) = x.shape, self.padding
+        if not (pH or pW):
+            return x
+        padded = np.full((N, H + 2 * pH, W + 2 * pW, C), self.fill, x.dtype)
+        padded[:, pH:pH + H, pW:pW + W] = x
+        return padded
 
     def _windows(self, padded):
-        """For each position of the window, row-major, a view of its pixel for every output: (N, C, Ho, Wo)."""
-        (kH, kW), (sH, sW), (H, W) = self.kernel_size, self.stride, padded.shape[2:]
-        return [padded[:, :, i:H - kH + i + 1:sH, j:W - kW + j + 1:sW] for i, j in np.ndindex(kH, kW)]
+        """For each position of the window, row-major, a view of its pixel for every output: (N, Ho, Wo, C)."""
+        (kH, kW), (sH, sW), (H, W) = self.kernel_size, self.stride, padded.shape[1:3]
+        return [padded[:, i:H - kH + i + 1:sH, j:W - kW + j + 1:sW] for i, j in np.ndindex(kH, kW)]
+
+    def _each_block(self, work, y):
+        """Call work(at) for blocks `at`, (images, rows), that together cover y."""
+        N, Ho, Wo, C = y.shape
+        row = Wo * C * self.kernel_size[0] * self.kernel_size[1]
+
+        def some(images):
+            for at in blocks(images, Ho, row, BLOCK):
+                work(at)
+
+        share(some, N, 10 * N * Ho * row)
 
 
 class MaxPool2d(_Pool2d):
@@ -41,27 +76,19 @@ class MaxPool2d(_Pool2d):
     Raises ValueError for shapes that do not fit and backward before forward.
     """
 
-    def forward(self, x):
-        x = given.image(self, x)
-        given.window(self, x, self.kernel_size, self.stride, self.padding)
-        padded = self._padded(x, -np.inf)
-        first, *others = self._windows(padded)
-        y = first.copy()
-        for value in others:
-            np.maximum(y, value, out=y)
-        self.kept = padded, y
-        return y
+    fill = -np.inf
 
-    def backward(self, dy):
-        padded, y = given.kept(self)
-        dy = given.gradient(self, dy, y.shape, y.dtype)
-        dpadded = np.zeros_like(padded)
-        free = np.ones(y.shape, bool)  # no position of the window has been the largest yet
-        for value, dvalue in zip(self._windows(padded), self._windows(dpadded)):
-            here = free & (value == y)
-            dvalue += dy * here
-            free &= ~here
-        return self._unpadded(dpadded)
+    def _reduce(self, windows, y):
+        y[...] = windows[0]
+        for value in windows[1:]:
+            np.maximum(y, value, out=y)
+
+    def _spread(self, dy, dwindows, windows, y):
+        free = np.ones_like(y, bool)  # no position of the window was the largest so far
+        for value, dvalue in zip(windows, dwindows):
+            first = free & (value == y)
+            dvalue += dy * first
+            free &= ~first
 
 
 class AvgPool2d(_Pool2d):
@@ -72,20 +99,13 @@ class AvgPool2d(_Pool2d):
     Raises ValueError for shapes that do not fit and backward before forward.
     """
 
-    def forward(self, x):
-        x = given.image(self, x)
-        given.window(self, x, self.kernel_size, self.stride, self.padding)
-        padded = self._padded(x, 0)
-        (kH, kW) = self.kernel_size
-        y = sum(self._windows(padded)) / x.dtype.type(kH * kW)
-        self.kept = padded, y
-        return y
+    def _reduce(self, windows, y):
+        y[...] = windows[0]
+        for value in windows[1:]:
+            y += value
+        y /= len(windows)
 
-    def backward(self, dy):
-        padded, y = given.kept(self)
-        dy = given.gradient(self, dy, y.shape, y.dtype)
-        dpadded, (kH, kW) = np.zeros_like(padded), self.kernel_size
-        share = dy / dy.dtype.type(kH * kW)
-        for dvalue in self._windows(dpadded):
-            dvalue += share
-        return self._unpadded(dpadded)
+    def _spread(self, dy, dwindows, windows, y):
+        dy = dy / len(windows)
+        for dvalue in dwindows:
+            dvalue += dy

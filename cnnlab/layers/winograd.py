@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from cnnlab.layers.parallel import blocks
 
 POINTS = (0, -1, 1, 1 / 2, -2)  # and infinity, the last row of each matrix
-BLOCK = 256  # tiles in a block
+BLOCK = 128  # tiles in a block
 
 
 @functools.cache
@@ -40,11 +40,16 @@ class Winograd:
     """One convolution.  weight: (C_out, C_in / groups, kH, kW).  Images are (N, H, W, C), with their padding."""
 
     @staticmethod
+    def can(weight, stride, dilation) -> bool:
+        """Whether this is for such a kernel."""
+        return stride == dilation == (1, 1) and all(2 <= k <= 5 for k in weight.shape[2:])
+
+    @staticmethod
     def pays(weight, stride, dilation, Ho, Wo) -> bool:
         """Whether it takes fewer multiplications, those with A and B included, than the plain sum."""
-        O, C, kH, kW = weight.shape
-        if stride != (1, 1) or dilation != (1, 1) or not (2 <= kH <= 5 and 2 <= kW <= 5):
+        if not Winograd.can(weight, stride, dilation):
             return False
+        O, C, kH, kW = weight.shape
         mH, mW = 7 - kH, 7 - kW
         tiles = -(-Ho // mH) * -(-Wo // mW)
         return tiles * 36 * (C * O + 36 * C + mH * mW * O) < Ho * Wo * kH * kW * C * O
@@ -97,11 +102,11 @@ class Winograd:
         gives, these pixels of y (n, r, tW, O), fewer at the lower and right edge.
         """
         (G, O, C, *_), (mH, mW) = self.shape, self.m
-        tiles = sliding_window_view(x, (6, 6), (1, 2), writeable=x.flags.writeable)[:, ::mH, ::mW]
+        tiles = sliding_window_view(x, (6, 6), (1, 2), writeable=True)[:, ::mH, ::mW]
         tiles = tiles.transpose(4, 5, 0, 1, 2, 3)  # (6, 6, N, tH, tW, G·C)
         outs = [y[:, a::mH, b::mW] for a, b in np.ndindex(mH, mW)]
         N, tH, tW = tiles.shape[2:5]
-        for at in blocks(N, tH, tW, BLOCK):
+        for at in blocks(slice(0, N), tH, tW, BLOCK):
             for g in range(G):
                 ours = slice(g * O, g * O + O)
                 yield g, tiles[:, :, *at][..., g * C:g * C + C], [out[at][..., ours] for out in outs]
