@@ -250,7 +250,7 @@ print(f"f(1) = {at_one:.5f}")
 # **Predict.** The paper says the network has 60,000 trainable parameters. Is that rounded?
 
 # %%
-original = {"C1": 6 * (1 * 5 * 5 + 1), "S2": 6 * 2, "C3": sparse_c3, "S4": 16 * 2,
+original = {"C1": 6 * (1 * 5 * 5 + 1), "S2": 6 * 2, "C3": int(c3_table().sum()) * 5 * 5 + 16, "S4": 16 * 2,
             "C5": 120 * (16 * 5 * 5 + 1), "F6": 84 * (120 + 1)}
 trainable, fixed = sum(original.values()), 10 * 84
 print("  ".join(f"{name} {count:,}" for name, count in original.items()))
@@ -448,15 +448,15 @@ print("tanh, mean slope in the last layer:", {s: f"{v:.2f}" for s, v in slopes.i
 # tanh cannot explode; too large weights drive it to ±1 instead. There its slope, with which every gradient is
 # multiplied, is near 0: on average 0.22 in the last layer at scale 4, and a gradient meets twelve such layers.
 #
-# - **Kaiming** (He et al., 2015), for ReLU: standard deviation $\sqrt{2/\text{fan\_in}}$;
-# - **Xavier** (Glorot and Bengio, 2010), for tanh: $\sqrt{2/(\text{fan\_in} + \text{fan\_out})}$, a compromise between
+# - **Kaiming** (He et al., 2015), for ReLU: standard deviation $\sqrt{2/\text{fan-in}}$;
+# - **Xavier** (Glorot and Bengio, 2010), for tanh: $\sqrt{2/(\text{fan-in} + \text{fan-out})}$, a compromise between
 #   the way forward and the way back.
 
 # %% [markdown]
 # ### Exercise: Kaiming's standard deviation
 #
-# $\text{fan\_in}$ is the number of inputs that one output adds up. Write `kaiming_std(shape)`, the standard deviation
-# $\sqrt{2/\text{fan\_in}}$ for a weight of this shape.
+# The fan-in is the number of inputs that one output adds up. Write `kaiming_std(shape)`, the standard deviation
+# $\sqrt{2/\text{fan-in}}$ for a weight of this shape.
 #
 # `shape` is a tuple of ints: `(out, in)` for a fully connected layer, `(C_out, C_in, kH, kW)` for a convolution.
 # Return a float.
@@ -718,7 +718,7 @@ class SoftmaxBefore(layers.CrossEntropyLoss):
         return self.p * (dp - (dp * self.p).sum(axis=1, keepdims=True))
 
 
-def by_heart(criterion, lr=0.02, steps=60):
+def by_heart(criterion, lr=0.02, steps=40):
     """The losses of training on the first 32 images only."""
     net, losses = lenet(*start(0, last=0.01)), []
     optimiser = layers.SGD(net.layers, lr=lr, momentum=0.9)
@@ -735,11 +735,11 @@ fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 ax.plot(right, color="0.2", label="logits into the loss")
 ax.plot(buggy, "--", color="tab:orange", linewidth=2, label="softmax before the loss")
 ax.axhline(floor, color="0.6", linewidth=1)
-ax.text(60, floor - 0.05, f"ln(e + 9) − 1 = {floor:.3f}", ha="right", va="top", fontsize=9)
+ax.text(40, floor - 0.05, f"ln(e + 9) − 1 = {floor:.3f}", ha="right", va="top", fontsize=9)
 ax.set(xlabel="step", ylabel="loss on 32 images")
 ax.legend(frameon=False)
 plt.show()
-print(f"after 60 steps: {right[-1]:.1g} and {buggy[-1]:.2f}")
+print(f"after 40 steps: {right[-1]:.1g} and {buggy[-1]:.2f}")
 
 # %% [markdown]
 # Both start at 2.30. The right one falls below a thousandth. The other one is not obviously broken: it goes down, and
@@ -845,7 +845,8 @@ def shifted(x, rng, most=2):
 
 # %%
 weights = start(1, last=0.01)                                         # what the training begins with
-plots.images(x_train[0, 0], *shifted(x_train[:1].repeat(6, axis=0), np.random.default_rng(0))[:, 0], height=1.5,
+same_image = enlarge(images[train[:1]])[:, None].repeat(6, axis=0)    # (6, 1, 32, 32)
+plots.images(same_image[0, 0], *shifted(same_image, np.random.default_rng(0))[:, 0], height=1.5,
              titles=["image", *["shifted"] * 6])
 
 # %% [markdown]
@@ -1002,7 +1003,7 @@ print(f"It is a {y_test[0]}; the network says {values[12].argmax()}.")
 # | parameters of the modern version | 61,706, of which 48,120 in C5 |
 # | fully connected | $y = xW^\top + b$; $dx = dy\,W$, $dW = dy^\top x$, $db = \sum_n dy_n$ |
 # | softmax and cross-entropy | $\log\sum_j e^{z_j} - z_y$, gradient $(p - \text{one-hot})/N$ |
-# | first weights before ReLU | standard deviation $\sqrt{2/\text{fan\_in}}$, the last layer much smaller |
+# | first weights before ReLU | standard deviation $\sqrt{2/\text{fan-in}}$, the last layer much smaller |
 # | first loss of K classes | $\ln K$; for ten, 2.303 |
 # | SGD with momentum | $v \leftarrow \mu v + g$, $w \leftarrow w - \eta v$ |
 # | first test | a small batch must be learned by heart: loss to 0 |

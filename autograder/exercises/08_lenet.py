@@ -1486,6 +1486,9 @@ SGD_MOMENTUM = Exercise(
         Mistake("rate_on_the_gradient_only", "The learning rate multiplies the gradient as it enters the velocity. In "
                 "PyTorch's convention it multiplies the whole velocity in the step.",
                 _sgd(lambda w, g, v, lr, m: m * v + lr * g, lambda w, g, old, new, lr, m: w - new)),
+        Mistake("rate_and_sign_in_the_velocity", "The weight is right if the velocity starts at 0, but the velocity holds "
+                "the step itself, with its sign and the learning rate. In PyTorch's convention it sums up plain gradients.",
+                _sgd(lambda w, g, v, lr, m: m * v - lr * g, lambda w, g, old, new, lr, m: w + new)),
         Mistake("rate_missing", "The learning rate is not used.",
                 _sgd(_v, lambda w, g, old, new, lr, m: w - new)),
         Mistake("nesterov", "That is Nesterov's variant, which looks one step ahead. Take the step with the velocity "
