@@ -209,8 +209,8 @@ print(f"{sparse_c3:,} parameters; each map of S2 is read {connected.sum(axis=0)}
 # 60 kernels instead of 96, and 60·25 + 16 = 1,516 parameters. The dark cells of a column are the maps that one map of
 # C3 reads. No two columns are alike, and every row has ten dark cells.
 #
-# Groups (notebook 03) and this table are the same idea: leave connections out. Groups do it in blocks, which a GPU
-# likes better.
+# Groups (notebook 03) and this table are the same idea: leave connections out. Groups do it in blocks, which
+# suits a GPU better.
 
 # %% [markdown]
 # **3. A squashing function.** Behind each layer up to F6 comes $f(a) = 1.7159\,\tanh(\tfrac{2}{3}a)$, where today
