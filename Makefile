@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading lock clean
+.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading bench-layers lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -31,6 +31,9 @@ check-hostile: .venv/ready  ## hand in attacks, accidents and odd right answers,
 
 bench-grading: .venv/ready  ## how fast grading is, beside plain nbgrader (some minutes)
 	@$(BIN)/python -m benchmarks.grading
+
+bench-layers: .venv/ready  ## how fast cnnlab.layers is, beside torch (some minutes)
+	@$(BIN)/python -m benchmarks.layers
 
 lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions that fit
 	@$(BIN)/python -m autograder.lock

@@ -336,3 +336,27 @@ def flow(ax, nodes: dict, wires):
 
 def _signed(value):
     return f"{value:g}".replace("-", "−")
+
+
+def feature_maps(stages: dict[str, np.ndarray]):
+    """Show what one image became at each stage of a network, a row for each, darker where it is larger.
+
+    stages: by name, maps (C, H, W), drawn side by side, or a vector (length,), drawn as a strip of cells.
+    """
+    heights = [0.45 if values.ndim == 1 else 0.85 for values in stages.values()]
+    fig, axes = plt.subplots(len(stages), 1, figsize=(WIDTH, sum(heights) + 0.2), height_ratios=heights,
+                             layout="constrained", squeeze=False)
+    for ax, (name, values) in zip(axes[:, 0], stages.items()):
+        if values.ndim == 1:
+            picture = values[None]                                           # (1, length)
+        else:
+            gap = np.full((values.shape[1], max(1, values.shape[2] // 12)), np.nan)
+            picture = np.hstack([part for one in values for part in (one, gap)][:-1])
+        ax.imshow(np.ma.masked_invalid(picture), cmap="gray_r", aspect="auto" if values.ndim == 1 else "equal",
+                  interpolation="nearest")
+        shape = "×".join(map(str, values.shape))
+        ax.set_ylabel(f"{name}\n{shape}", rotation=0, ha="right", va="center", fontsize=9)
+        ax.set(xticks=[], yticks=[])
+        ax.set_anchor("W")
+        ax.spines[:].set_visible(values.ndim == 1)
+    plt.show()
