@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from autograder import build, sources
+from autograder import build
 from autograder.exercise import load_all
 from cnnlab import layers, own
 from cnnlab.own import OwnError
