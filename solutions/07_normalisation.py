@@ -172,7 +172,8 @@ animation.norm_groups((3, 4, 5), groups=2)
 
 # %% [markdown]
 # Step through it: C = 4 for batch norm, N = 3 for layer norm, N·C = 12 for instance norm, and N·2 = 6 for
-# group norm. A block turns grey when its groups are through. γ and β belong to a channel in all four.
+# group norm. A block turns grey when its groups are through. γ and β belong to a channel in all four, as Wu and
+# He write them. (`torch.nn.LayerNorm` has a pair of its own for every entry it normalises over.)
 
 # %% [markdown]
 # ### Exercise: batch norm of maps
@@ -244,22 +245,17 @@ company = {"bright": np.stack([hopper, china, china]), "dark": np.stack([hopper,
 trained = {name: batch_norm_conv(batch, one, zero)[0, 0] for name, batch in company.items()}
 plots.images(*trained.values(), titles=["in bright company", "in dark company"], vmin=-2.5, vmax=2.5)
 company_means = {name: out.mean() for name, out in trained.items()}
-for name, mean in company_means.items():
-    print(f"mean of the portrait's output in {name} company: {mean:.2f}")
-fig, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
-ax.hist(trained["bright"].ravel(), 60, range=(-2.5, 3.5), histtype="stepfilled", color="0.8", edgecolor="0.3",
-        label="in bright company")
-ax.hist(trained["dark"].ravel(), 60, range=(-2.5, 3.5), histtype="step", color="tab:orange", linewidth=2,
-        linestyle="--", label="in dark company")
-ax.set(xlabel="the portrait's normalised pixels", ylabel="count")
-ax.legend(frameon=False)
-plt.show()
+company_stds = {name: out.std() for name, out in trained.items()}
+for name in company:
+    print(f"the portrait in {name:6} company: mean {company_means[name]:5.2f}, "
+          f"standard deviation {company_stds[name]:.2f}")
 
 # %% [markdown]
-# Among bright photographs its mean is −0.45, among dark ones 0.27, and the histogram is shifted and
-# stretched: the same image, two inputs to the next layer. In training this noise does little harm, and it may
-# even regularise. In use it is a fault: what a network says of an image must not depend on which images
-# happen to be processed together, and a single image may be all there is.
+# Darker in bright company: its mean is −0.45 there and 0.27 among dark photographs, and its contrast differs
+# too, with a standard deviation of 0.84 against 1.09. The same image gives two inputs to the next layer. In
+# training this noise does little harm, and it may even regularise. In use it is a fault: what a network says
+# of an image must not depend on which images happen to be processed together, and a single image may be all
+# there is.
 #
 # So the layer has two **modes**. In **training mode** it uses the statistics of the batch. In **evaluation
 # mode** it uses **running statistics**, collected during training and then fixed.
@@ -661,17 +657,8 @@ print(f"largest difference between one layer and two: {fold_error:.0e}")
 # place.
 
 # %%
-class AddBias:
-    """In the place of batch norm: adds a bias.  weight has no effect."""
-
-    def __init__(self, weight, bias):
-        self.weight, self.bias = weight, bias
-
-    def train(self):
-        self.training = True
-
-    def eval(self):
-        self.training = False
+class AddBias(BatchNorm2d):
+    """In the place of batch norm: adds a bias.  weight has no effect, and both modes are the same."""
 
     def forward(self, x):
         return x + self.bias[:, None, None]
@@ -763,8 +750,8 @@ plt.show()
 # %% [markdown]
 # With He's weights and small steps batch norm gains nothing here; both learn. Without it the network falters
 # at learning rate 0.3 and breaks down at 1; with it even 3 works. With half the weights the plain network
-# learns slowly or not at all, since the signal fades through six layers; the normalised one learns as well as
-# before.
+# learns slowly, since the signal fades through six layers, and still breaks down at 1; the normalised one
+# learns as well as before.
 #
 # So in this experiment it buys **tolerance**: of large steps and of the start. This is one small network, no
 # law.
@@ -1002,16 +989,19 @@ print(f"cosine between a unit's weights and their gradient: at most {np.abs(cosi
 # The best regulariser is more data. Augmentation makes new training images from old ones by changes that
 # leave the **label** alone. AlexNet took random crops of 224×224 from images of 256×256, and flipped half of
 # them left to right; in use it averaged ten crops: the corners and the centre, each also flipped.
+#
+# **Predict.** How many different training images does one image give, flips counted?
 
 # %%
 rng = np.random.default_rng(9)
 face = photo("hopper")[::2, ::2][:256]                                    # (256, 256, 3)
-crops = []
+crops, titles = [], []
 for _ in range(5):
     r, c = rng.integers(0, 33, 2)                                         # 33 places on each axis
-    crop = face[r:r + 224, c:c + 224]
-    crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
-plots.images(face, *crops, titles=["256×256", *["224×224"] * 5], height=2)
+    crop, flip = face[r:r + 224, c:c + 224], rng.random() < 0.5
+    crops.append(crop[:, ::-1] if flip else crop)
+    titles.append("crop, flipped" if flip else "crop")
+plots.images(face, *crops, titles=["256×256", *titles], height=2)
 places = 2 * (256 - 224 + 1) ** 2
 print(f"different crops and flips: {places:,}")
 
@@ -1042,8 +1032,11 @@ plots.images(*[digit[:, ::-1] for digit in some], titles=["flipped"] * 6, height
 #
 # The $\alpha_i$ are drawn anew for each image, with mean 0 and standard deviation 0.1.
 #
-# (AlexNet took the covariance over the whole training set; we take that of the one image.) An eigenvector is
-# defined up to its sign, and a library may return them in any order. The function below fixes both.
+# (AlexNet took the covariance over the whole training set; we take that of the one image.)
+#
+# An eigenvector is defined only up to its sign, and the order is a choice: `np.linalg.eigh` gives the smallest
+# eigenvalue first. For random $\alpha_i$ neither matters. For an α that is given, as in the exercise, both must
+# be agreed on, and the function below settles them.
 
 # %%
 def principal_colours(covariance):
@@ -1062,7 +1055,8 @@ def principal_colours(covariance):
 #
 # - `image` (3, H, W), float64; `alpha` (3,), float64, for the eigenvalues from the largest on;
 # - the covariance of the three channels is taken over the H·W pixels and divided by H·W;
-# - call `principal_colours` on it for eigenvalues and eigenvectors;
+# - take eigenvalues and eigenvectors from `principal_colours`, called with this covariance: its order and its
+#   signs are part of the answer, and those of NumPy's own functions differ;
 # - return a new image (3, H, W), float64. Nothing is clipped, and the pixels need not lie between 0 and 1.
 
 # %% tags=["exercise:pca_colour"]

@@ -210,6 +210,11 @@ def conv_by_reshape(x, gamma, beta, eps=1e-5):
     return (gamma * standardise(flat, 0, eps) + beta).reshape(x.shape)
 
 
+def conv_reshaped_back(x, gamma, beta, eps=1e-5):
+    rows = x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
+    return (gamma * standardise(rows, 0, eps) + beta).reshape(x.shape)
+
+
 def conv_along_width(x, gamma, beta, eps=1e-5):
     return along_width(gamma, x) * standardise(x, (0, 2, 3), eps) + along_width(beta, x)
 
@@ -282,6 +287,9 @@ BATCH_NORM_CONV = Exercise(
         Mistake("reshaped_without_moving_axes", "`x` is reshaped to rows of C numbers, but its channels are not "
                 "its last axis, so the rows mix channels. Move the axis first.",  # 27
                 conv_by_reshape),
+        Mistake("reshaped_back_without_moving_axes", "The rows are reshaped straight to the shape of `x`. They come "
+                "from an array whose channels are last: reshape to that one first, then move the axis back.",  # 27
+                conv_reshaped_back),
         Mistake("along_the_width", "γ and β are lined up with the last axis, the width: that is how broadcasting "
                 "reads an array of shape (C,). Give them the axes of height and width.",  # 84
                 conv_along_width),
@@ -622,6 +630,10 @@ BATCH_NORM_BACKWARD = Exercise(
                 "by γ first, and use the product in all three terms of dx.",
                 backward_with_dy(lambda g, dy, xhat, root:
                                  (g - g.mean(axis=0) - xhat * (dy * xhat).mean(axis=0)) / root)),
+        Mistake("gamma_missing_in_both_corrections", "The means in the two corrections are taken without γ. Multiply "
+                "`dy` by γ first, and use the product in all three terms of dx.",
+                backward_with_dy(lambda g, dy, xhat, root:
+                                 (g - dy.mean(axis=0) - xhat * (dy * xhat).mean(axis=0)) / root)),
         Mistake("means_over_everything", "The two corrections in dx are means over the whole table. Each feature has "
                 "its own: take them over the batch only.",
                 backward_with(lambda g, xhat, root: (g - g.mean() - xhat * (g * xhat).mean()) / root)),
@@ -1141,6 +1153,11 @@ def fold_without_root(weight, bias, gamma, beta, mean, var, eps=1e-5):
     return fold_by_scale(weight, bias, gamma, beta, mean, (var + eps) ** 2, 0.0)
 
 
+def fold_bias_without_gamma(weight, bias, gamma, beta, mean, var, eps=1e-5):
+    return (fold_by_scale(weight, bias, gamma, beta, mean, var, eps)[0],
+            fold_by_scale(weight, bias, gamma ** 0, beta, mean, var, eps)[1])
+
+
 def random_fold(rng):
     o, i, kh, kw = (int(v) for v in rng.integers(1, 4, 4))
     return call(rng.integers(-8, 9, (o, i, kh, kw)) / 4, rng.integers(-8, 9, o) / 4, rng.integers(1, 9, o) / 4,
@@ -1189,6 +1206,13 @@ FOLD_BATCH_NORM = Exercise(
         Mistake("scaled_along_the_width", "The scale is lined up with the last axis of `weight`, the width of the "
                 "kernel. Each filter, axis 0, gets its own factor.",  # 84
                 fold_along_width),
+        Mistake("gamma_missing_in_the_bias", "The new bias is divided by the root but not multiplied by γ. What "
+                "scales the weight scales the bias too.",
+                fold_bias_without_gamma),
+        Mistake("eps_outside_the_root", "ε is added after the root is taken. It belongs to the variance, under "
+                "the root.",  # 83
+                lambda weight, bias, gamma, beta, mean, var, eps=1e-5:
+                fold_by_scale(weight, bias, gamma, beta, mean, (np.sqrt(var) + eps) ** 2, 0.0)),
         Mistake("gamma_missing", "γ is not part of the scale.",
                 lambda weight, bias, gamma, beta, mean, var, eps=1e-5:
                 fold_by_scale(weight, bias, gamma ** 0, beta, mean, var, eps)),
@@ -1280,6 +1304,13 @@ def lrn_in_space(x, n=5, k=2.0, alpha=1e-4, beta=0.75):
     return x / (k + alpha * total) ** beta
 
 
+def lrn_of_normalised(x, n=5, k=2.0, alpha=1e-4, beta=0.75):
+    out = x.copy()
+    for i in range(x.shape[1]):
+        out[:, i] = out[:, i] / (k + alpha * squares(out, i, n)) ** beta
+    return out
+
+
 def random_lrn(rng):
     n, c, h, w = int(rng.integers(1, 3)), int(rng.integers(1, 7)), *(int(v) for v in rng.integers(1, 4, 2))
     return call(rng.integers(-8, 9, (n, c, h, w)) / 4, n=int(rng.choice([1, 3, 5])), k=float(rng.choice([1, 2])),
@@ -1334,6 +1365,13 @@ LOCAL_RESPONSE_NORM = Exercise(
                 lrn_with(squares, lambda n, k, alpha, beta: (n, k, alpha, 0.5))),
         Mistake("power_missing", "The power β is missing.",
                 lrn_with(squares, lambda n, k, alpha, beta: (n, k, alpha, 1.0))),
+        Mistake("power_of_the_sum_only", "The power β is taken of the sum of squares only. It belongs to the whole "
+                "bracket, k included; without brackets `**` goes before `*` and `+`.",
+                lambda x, n=5, k=2.0, alpha=1e-4, beta=0.75: np.stack(
+                    [x[:, i] / (k + alpha * squares(x, i, n) ** beta) for i in range(x.shape[1])], axis=1)),
+        Mistake("neighbours_already_normalised", "Results are written over the channels that are still needed: the "
+                "neighbours in the sum are partly normalised already. It takes the responses as they came.",  # 32
+                lrn_of_normalised),
         Mistake("k_fixed", "k is taken as 2, whatever is passed. It is an argument.",
                 lrn_with(squares, lambda n, k, alpha, beta: (n, 2.0, alpha, beta))),
         Mistake("multiplied", "The response is multiplied by the term in brackets. It is divided by it.",
@@ -1448,6 +1486,9 @@ DROPOUT = Exercise(
         Mistake("multiplied_by_the_rate_kept", "What is kept is multiplied by 1 − p. It is divided: fewer values "
                 "have to carry the same sum.",  # 103
                 masked(lambda x, keep, p, right: x * keep * (1 - p), lambda dy, keep, p, right: dy * keep * (1 - p))),
+        Mistake("divided_by_the_rate_of_dropping", "What is kept is divided by p. The share that is kept is 1 − p, "
+                "so that is what to divide by.",  # 103
+                masked(lambda x, keep, p, right: x * keep / p, lambda dy, keep, p, right: dy * keep / p)),
         Mistake("scaled_without_dropping", "Everything is divided by 1 − p, and nothing is dropped.",
                 masked(lambda x, keep, p, right: x / (1 - p), lambda dy, keep, p, right: dy / (1 - p))),
         Mistake("kept_and_dropped_exchanged", "What should be kept is dropped, and the other way round. p is the "
@@ -1569,14 +1610,33 @@ def colour_scrambled(image, alpha):
     return image + (vectors @ (alpha * values))[:, None, None]
 
 
+def colour_other_signs(values, vectors):
+    """The eigenvectors with their last component positive: for these probes, what LAPACK gives."""
+    return values, vectors * np.where(vectors[-1] < 0, -1, 1)
+
+
+def colour_from_library(change):
+    """A mistake in order or signs: `change(values, vectors)` of the agreed ones."""
+    def wrong(image, alpha):
+        values, vectors = change(*principal_colours(np.cov(image.reshape(3, -1), bias=True)))
+        return image + (vectors @ (alpha * values))[:, None, None]
+    return wrong
+
+
 def colour_rounded(image, alpha):
     return np.clip(colour_by_numpy(image, alpha), 0, 1)
 
 
 def well_posed(image):
-    """Are the principal colours of the image well apart, and the signs of the vectors plain?"""
-    values, vectors = principal_colours(np.cov(image.reshape(3, -1), bias=True))
-    return -np.diff(values).max() > 0.1 and np.abs(vectors.sum(axis=0)).min() > 0.1
+    """Are the principal colours of the image well apart, and the signs of the vectors plain?
+
+    Plain also: eigh and svd give each vector with its last component positive.  So a mistake can tell of an answer
+    that calls them itself, by a rule, not by whatever the LAPACK here gives.
+    """
+    covariance = np.cov(image.reshape(3, -1), bias=True)
+    values, vectors = principal_colours(covariance)
+    last = np.linalg.eigh(covariance)[1][-1], np.linalg.svd(covariance)[0][-1]
+    return (-np.diff(values).max() > 0.1 and np.abs(vectors.sum(axis=0)).min() > 0.1 and np.min(last) > 0.1)
 
 
 def random_colour(rng):
@@ -1592,11 +1652,12 @@ PLAIN_COLOURS = np.array([[[1.0, -1], [1, -1]], [[2, 2], [-2, -2]], [[3, 3], [3,
 PCA_COLOUR = Exercise(
     id="pca_colour", points=2,
     oracle=pca_colour,
+    # The seeds are such that eigh, eig and svd give every vector with its last component positive: see well_posed.
     probes=[call(PLAIN_COLOURS, np.array([0.5, 2, 1])),
-            call(quarters(126, 3, 2, 4), np.array([1.0, -2, 0.5])),
-            call(ints(121, 3, 3, 2), np.array([-0.25, 1, 3])),
-            call(strided(quarters(122, 3, 3, 5)), np.array([0.5, 0.25, -4])),
-            call(ints(123, 3, 1, 6) / 8 + 0.5, np.array([1.0, 0, -1]))],
+            call(quarters(339, 3, 2, 4), np.array([1.0, -2, 0.5])),
+            call(ints(220, 3, 3, 2), np.array([-0.25, 1, 3])),
+            call(strided(quarters(832, 3, 3, 5)), np.array([0.5, 0.25, -4])),
+            call(ints(407, 3, 1, 6) / 8 + 0.5, np.array([1.0, 0, -1]))],
     random=random_colour,
     mistakes=[
         Mistake("root_of_the_eigenvalues", "α is multiplied by the root of the eigenvalue, a standard deviation. "
@@ -1610,6 +1671,13 @@ PCA_COLOUR = Exercise(
         Mistake("order_reversed", "The first α is paired with the smallest eigenvalue. The order is from the "
                 "largest on.",
                 colour_with(shift=lambda values, vectors, alpha: vectors @ (alpha[::-1] * values))),
+        Mistake("eigh_signs", "Some eigenvectors point the other way. NumPy leaves their signs open; take them from "
+                "`principal_colours`, which settles them.",
+                colour_from_library(colour_other_signs)),
+        Mistake("eigh_order_and_signs", "Eigenvalues and eigenvectors are taken as `np.linalg.eigh` gives them: the "
+                "smallest first, the signs left open. Take them from `principal_colours`, which settles both.",
+                colour_from_library(lambda values, vectors:
+                                    tuple(a[..., ::-1] for a in colour_other_signs(values, vectors)))),
         Mistake("first_component_only", "Only the first principal colour is used. Three terms are summed.",
                 colour_with(shift=lambda values, vectors, alpha: vectors[:, 0] * alpha[0] * values[0])),
         Mistake("one_number_for_all_colours", "The same number is added to red, green and blue. The shift is a "

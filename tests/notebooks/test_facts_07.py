@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autograder.exercise import draw_hidden, load_all, ship
+from cnnlab.calls import Local
+from cnnlab.checks import judge
+
 SLUG = "07_normalisation"
 # The notebook's names are the same for every example, so the fixture need not be made afresh.
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -69,6 +73,7 @@ def test_batch_norm_keeps_the_flower_dark_and_instance_norm_does_not(nb):
 
 def test_the_portrait_is_darker_in_bright_company(nb):
     assert {k: round(v, 2) for k, v in nb["company_means"].items()} == {"bright": -0.45, "dark": 0.27}
+    assert {k: round(v, 2) for k, v in nb["company_stds"].items()} == {"bright": 0.84, "dark": 1.09}
     means = nb["three"].mean(axis=(1, 2, 3))
     assert means[0] > means[2] > means[1]                                # the garden is bright, the flower dark
 
@@ -236,6 +241,20 @@ def test_the_first_principal_colour_is_brightness(nb):
     assert second[0] * second[2] < 0 and abs(second[1]) < 0.1            # red against blue
     assert nb["colour_values"][0] > 40 * nb["colour_values"][1]
     assert nb["usual"].mean().round(2) == 0.02 and 255 ** 2 == 65025
+
+
+def test_an_answer_that_calls_eigh_itself_is_told_so():
+    """By a rule for the signs, which must be that of LAPACK on these probes, hidden ones included."""
+    def colour(order):
+        def pca_colour(image, alpha):
+            values, vectors = np.linalg.eigh(np.cov(image.reshape(3, -1), bias=True))
+            return image + (vectors[:, ::order] @ (alpha * values[::order]))[:, None, None]
+        return pca_colour
+
+    (entry,) = (e for e in load_all()[SLUG] if e.id == "pca_colour")
+    shipped, hidden = ship(entry, entry.id), draw_hidden(entry, entry.id, 0).probes
+    assert judge(shipped, Local(colour(1)), hidden).mistake == "eigh_order_and_signs"
+    assert judge(shipped, Local(colour(-1)), hidden).mistake == "eigh_signs"
 
 
 # ------------------------------------------------------------------ against torch, on random input

@@ -33,6 +33,7 @@ def test_the_first_failed_layer_is_reported(got, layer, says):
 
 
 @pytest.mark.parametrize(("got", "fact"), [
+    ((X / 3).astype(np.float32).astype(float) * 3, "six digits"), (X + 1e-8, "six digits"),
     (-X, "Every sign is the other way round."), (2 * X, "2 times"), (X + 3, "3 too large"),
     (X.T, "transposed"), (X[::-1], "rows in reverse"), (X[:, ::-1], "columns in reverse"),
     (X[::-1, ::-1], "180°"), (np.maximum(X, 0), "Negative values have become 0."),
