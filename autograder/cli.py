@@ -10,6 +10,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from nbgrader.converters.base import NbGraderException
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -260,14 +261,16 @@ def report_failures(done: list[Graded]) -> int:
 
 
 def class_table(rows: list[Row]) -> Table:
-    """Students down, notebooks across: score of maximum, and what waits to be graded by hand."""
-    notebooks = sorted({r.notebook for r in rows})
+    """Students down, notebooks across with their maximum: the scores, and what waits to be graded by hand."""
+    most = {r.notebook: r.max_score for r in rows}
+    notebooks = sorted(most)
     by_student = defaultdict(dict)
     for r in rows:
         by_student[r.student][r.notebook] = r
     # Numbers, not names, across: nineteen notebooks have to fit.
-    table = Table("student", *(n.split("_")[0] for n in notebooks), "to grade by hand")
-    table.columns[0].max_width = 30
+    table = Table("student", *(f"{n.split('_')[0]}\n/{most[n]:g}" for n in notebooks), "hand", box=SIMPLE_HEAD,
+                  padding=(0, 1, 0, 0), caption="hand: answers that wait for a person")
+    table.columns[0].max_width, table.columns[0].no_wrap = 30, True
     for student, own in sorted(by_student.items()):
         cells = [_cell(own.get(n)) for n in notebooks]
         waiting = sum(r.by_hand for r in own.values())
@@ -278,7 +281,7 @@ def class_table(rows: list[Row]) -> Table:
 def _cell(row):
     if row is None:
         return ""
-    return f"{'not graded' if row.score is None else f'{row.score:g}'} / {row.max_score:g}"
+    return "not graded" if row.score is None else f"{row.score:g}"
 
 
 def _feedback(arguments):
