@@ -3,10 +3,11 @@
     python -m benchmarks.layers [--quick]
 
 prints a table and writes build/reports/layers.json.  Forward and backward (dx, and the gradients of weight and bias) of
-each convolution, pooling and fully connected layer, the two libraries in turn, medians after a warm-up.  Both are given
-the same arrays, once with the pixels of a channel side by side in memory (torch's default) and once with the channels of
-a pixel (torch.channels_last).  Then the whole networks, ReLU and all, from images to the gradient of every layer.  Peak
-memory is that of all arrays while the first layers of VGG run forward and backward.
+each convolution, pooling and fully connected layer, the two libraries in turn, medians after a warm-up (and the fastest
+laps, which a busy machine disturbs less).  Both are given the same arrays, once with the pixels of a channel side by
+side in memory (torch's default) and once with the channels of a pixel (torch.channels_last).  Then the whole networks,
+activations and all, from images to dx.  Peak memory is that of all arrays while the first layers of VGG run forward and
+backward.
 """
 
 from __future__ import annotations
@@ -36,71 +37,69 @@ SETTLE = 0.03  # seconds: what threads of the one library still spin for is not 
 MEMORY = "first layers of VGG-16 (conv 3-64, ReLU, conv 64-64, ReLU), 224x224, batch 8, float32, forward and backward"
 
 
-def conv(O, k, **how):
-    return lambda C: nn.Conv2d(C, O, k, **how)
-
-
-def linear(O):
-    return lambda C: nn.Linear(C, O)
-
-
-def same(kind, *how):
-    return lambda C: kind(*how)
-
-
 def vgg(numbers):
     """VGG's convolutions: a number is the channels of a 3x3 convolution, "M" a pooling."""
     for n in numbers:
-        yield from [same(nn.MaxPool2d, 2)] if n == "M" else [conv(n, 3, padding=1), same(nn.ReLU)]
+        yield from [nn.MaxPool2d(2)] if n == "M" else [nn.LazyConv2d(n, 3, padding=1), nn.ReLU()]
 
 
-RELU, TANH, FLAT = same(nn.ReLU), same(nn.Tanh), same(nn.Flatten)
-NETS = {  # batch, shape of an image, layers; AlexNet as in 2012 without its normalisation and dropout
-    "LeNet": (64, (1, 32, 32), [conv(6, 5), TANH, same(nn.AvgPool2d, 2), conv(16, 5), TANH, same(nn.AvgPool2d, 2),
-                                conv(120, 5), TANH, FLAT, linear(84), TANH, linear(10)]),
-    "AlexNet": (16, (3, 227, 227), [conv(96, 11, stride=4), RELU, same(nn.MaxPool2d, 3, 2),
-                                    conv(256, 5, padding=2, groups=2), RELU, same(nn.MaxPool2d, 3, 2),
-                                    conv(384, 3, padding=1), RELU, conv(384, 3, padding=1, groups=2), RELU,
-                                    conv(256, 3, padding=1, groups=2), RELU, same(nn.MaxPool2d, 3, 2), FLAT,
-                                    linear(4096), RELU, linear(4096), RELU, linear(1000)]),
-    "VGG-16": (4, (3, 224, 224), [*vgg([64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512,
-                                        "M"]), FLAT, linear(4096), RELU, linear(4096), RELU, linear(1000)]),
-}
+def lenet():
+    return [nn.LazyConv2d(6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.LazyConv2d(16, 5), nn.Tanh(), nn.AvgPool2d(2),
+            nn.LazyConv2d(120, 5), nn.Tanh(), nn.Flatten(), nn.LazyLinear(84), nn.Tanh(), nn.LazyLinear(10)]
+
+
+def classifier():
+    return [nn.Flatten(), nn.LazyLinear(4096), nn.ReLU(), nn.LazyLinear(4096), nn.ReLU(), nn.LazyLinear(1000)]
+
+
+def alexnet():
+    """As in 2012, without local response normalisation and dropout."""
+    return [nn.LazyConv2d(96, 11, stride=4), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.LazyConv2d(256, 5, padding=2, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.LazyConv2d(384, 3, padding=1), nn.ReLU(), nn.LazyConv2d(384, 3, padding=1, groups=2), nn.ReLU(),
+            nn.LazyConv2d(256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2), *classifier()]
+
+
+def vgg16():
+    return [*vgg([64, 64, "M", 128, 128, "M", *3 * [256], "M", *3 * [512], "M", *3 * [512], "M"]), *classifier()]
+
+
+NETS = {"LeNet": (lenet, (64, 1, 32, 32)), "AlexNet": (alexnet, (16, 3, 227, 227)), "VGG-16": (vgg16, (4, 3, 224, 224))}
 TIMED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.Linear)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="LeNet and two layers of each other network, few laps")
-    given = parser.parse_args()
-    (blas,) = threadpoolctl.ThreadpoolController().select(prefix="libscipy_openblas").info() or [{}]
+    quick = parser.parse_args().quick
+    blas = next(iter(threadpoolctl.ThreadpoolController().select(internal_api="openblas").info()), {})
     torch.set_num_threads(blas.get("num_threads", torch.get_num_threads()))
     rows, nets, load = [], {}, round(os.getloadavg()[0], 1)
-    for name, (batch, image, makers) in NETS.items():
-        module, shapes = build(makers, (batch, *image))
+    for name, (make, shape) in NETS.items():
+        module, shapes = build(make, shape)
         chosen = {(str(m), s): (m, s) for m, s in zip(module, shapes) if isinstance(m, TIMED)}  # each shape once
-        for m, shape in list(chosen.values())[:2 if given.quick and name != "LeNet" else None]:
-            rows.append({"net": name, "layer": label(m, shape), "input": shape} | compare(m, shape, given.quick))
-        if not given.quick or name == "LeNet":
-            nets[name] = compare(module, (batch, *image), given.quick)
+        for m, into in list(chosen.values())[:2 if quick and name != "LeNet" else None]:
+            rows.append({"net": name, "layer": label(m, into), "input": into} | compare(m, into, quick))
+        if not quick or name == "LeNet":
+            nets[name] = compare(module, shape, quick)
     figures = means(rows) | {"networks": nets, "layers": rows, "memory": memory()}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(figures | {
-        "quick": given.quick, "command": "python -m benchmarks.layers", "date": time.strftime("%Y-%m-%d"),
-        "load_average_before": load, "threads": torch.get_num_threads(), "blas": f"OpenBLAS {blas.get('version')}, kernels for {blas.get('architecture')}",
+        "quick": quick, "command": "python -m benchmarks.layers", "date": time.strftime("%Y-%m-%d"),
+        "load_average_before": load, "threads": torch.get_num_threads(),
+        "blas": f"OpenBLAS {blas.get('version')}, kernels for {blas.get('architecture')}",
         "torch": f"{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}",
         "device": f"{os.cpu_count()} CPU cores, {processor()}, Python {platform.python_version()}, "
                   f"NumPy {np.__version__}"}, indent=1) + "\n")
     show(figures)
 
 
-def build(makers, shape) -> tuple[nn.Sequential, list[tuple]]:
+def build(make, shape) -> tuple[nn.Sequential, list[tuple]]:
     """The network in torch, and the shape of what each of its layers is given."""
-    module, shapes, x = nn.Sequential(), [], torch.zeros(1, *shape[1:])
-    for make in makers:
-        module.append(make(x.shape[1]))
+    module, shapes, x = nn.Sequential(*make()), [], torch.zeros(1, *shape[1:])
+    for m in module:
         shapes.append((shape[0], *x.shape[1:]))
-        x = module[-1](x)
+        x = m(x)
     return module, shapes
 
 
@@ -142,9 +141,11 @@ def compare(module, shape, quick) -> dict:
         while len(turns) < (3 if quick else 7) or time.monotonic() - start < (0.3 if quick else 1.5):
             turns.append((lap(run_torch, module, xs, dys), lap(run_ours, layer, xs.numpy(), dys.numpy())))
         theirs, mine = ([1e3 * statistics.median(t[who][way] for t in turns) for way in (0, 1)] for who in (0, 1))
+        fastest = [min(sum(t[who]) for t in turns) for who in (0, 1)]
         figures[order] = {"torch_ms": [round(t, 3) for t in theirs], "ours_ms": [round(t, 3) for t in mine],
-                          "ratio_forward": round(mine[0] / theirs[0], 3), "ratio_backward": round(mine[1] / theirs[1], 3),
-                          "ratio": round(sum(mine) / sum(theirs), 3)}
+                          "ratio_forward": round(mine[0] / theirs[0], 3),
+                          "ratio_backward": round(mine[1] / theirs[1], 3), "ratio": round(sum(mine) / sum(theirs), 3),
+                          "ratio_of_fastest": round(fastest[1] / fastest[0], 3)}
     return figures
 
 
@@ -172,24 +173,29 @@ def run_ours(layer, x, dy) -> tuple[float, float]:
 
 
 def check(module, layer, x, dy) -> None:
-    """Both compute the same, to what float32 allows: in a network a maximum may tip over, so the rms is compared."""
+    """Both compute the same, to what float32 allows.
+
+    A network's dx is another matter: where rounding turns a ReLU or a maximum, a whole patch of dx changes.  For VGG-16
+    torch's own float32 is 1e-2 of the rms off its float64 and ours 3e-2; in float64 the two agree to 1e-14.
+    """
     x = x.detach().requires_grad_()
     y = module(x)
     y.backward(dy)
-    for theirs, mine in ((y.detach(), layer.forward(x.detach().numpy())), (x.grad, layer.backward(dy.numpy()))):
+    for theirs, mine, most in ((y.detach(), layer.forward(x.detach().numpy()), 1e-4),
+                               (x.grad, layer.backward(dy.numpy()), 0.1 if type(module) is nn.Sequential else 1e-4)):
         wrong = np.linalg.norm(theirs.numpy() - mine) / np.linalg.norm(mine)
-        if not wrong < 1e-2:
+        if not wrong < most:
             raise SystemExit(f"Ours and torch's differ by {wrong:.1e} of the rms: {module}")
 
 
 def means(rows) -> dict:
-    """Geometric means of the ratios, over all layers and by kind; and how they come out for the other order of memory."""
+    """Geometric means of the ratios, over all layers and by kind, for each order of memory."""
     def mean(rows, order, which):
         return round(math.exp(statistics.mean(math.log(r.get(order, r["contiguous"])[which]) for r in rows)), 3)
 
     kinds = {"all": rows} | {k: [r for r in rows if k in r["layer"]] for k in ("conv", "pool", "linear")}
     return {f"geometric_mean_{order}": {kind: {which: mean(some, order, which) for which in
-                                               ("ratio", "ratio_forward", "ratio_backward")}
+                                               ("ratio", "ratio_forward", "ratio_backward", "ratio_of_fastest")}
                                         for kind, some in kinds.items() if some} for order in FORMATS}
 
 
@@ -226,7 +232,8 @@ def show(figures) -> None:
     console.print(table)
     for order in FORMATS:
         console.print(f"geometric means, {order}: " + ", ".join(
-            f"{kind} {m['ratio']:.2f} (forward {m['ratio_forward']:.2f}, backward {m['ratio_backward']:.2f})"
+            f"{kind} {m['ratio']:.2f} (forward {m['ratio_forward']:.2f}, backward {m['ratio_backward']:.2f}, "
+            f"fastest laps {m['ratio_of_fastest']:.2f})"
             for kind, m in figures[f"geometric_mean_{order}"].items()))
     console.print(f"peak memory of arrays: {figures['memory']['peak_GB']} GB for the {MEMORY}; "
                   f"im2col's matrix for the second alone: {figures['memory']['im2col_matrix_GB']} GB")

@@ -19,5 +19,5 @@ from cnnlab.layers.norm import BatchNorm2d
 from cnnlab.layers.pool import AvgPool2d, MaxPool2d
 from cnnlab.layers.train import SGD, CrossEntropyLoss, Sequential
 
-__all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Flatten", "Linear", "MaxPool2d", "ReLU",
-           "SGD", "Sequential", "Tanh", "kaiming_normal", "kaiming_uniform", "xavier_uniform"]
+__all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Flatten", "Linear", "MaxPool2d",
+           "ReLU", "SGD", "Sequential", "Tanh", "kaiming_normal", "kaiming_uniform", "xavier_uniform"]

@@ -88,7 +88,7 @@ class MaxPool2d(_Pool2d):
         for value, dvalue in zip(windows, dwindows):
             first = free & (value == y)
             dvalue += dy * first
-            free &= ~first
+            free ^= first
 
 
 class AvgPool2d(_Pool2d):

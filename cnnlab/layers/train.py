@@ -25,8 +25,8 @@ class CrossEntropyLoss:
                              f"{labels.shape}; it takes (N, classes) and (N,).")
         N, classes = logits.shape
         if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(f"CrossEntropyLoss was given labels of {labels.dtype} from {labels.min()} to {labels.max()}; "
-                             f"they must be whole numbers from 0 to {classes - 1}.")
+            raise ValueError(f"CrossEntropyLoss was given labels of {labels.dtype} from {labels.min()} to "
+                             f"{labels.max()}; they must be whole numbers from 0 to {classes - 1}.")
         below = logits - logits.max(1, keepdims=True)
         log_p = below - np.log(np.exp(below).sum(1, keepdims=True))
         self.kept = log_p, labels

@@ -24,7 +24,7 @@ def two(least, most):
 
 
 def near(ours, theirs, dtype, least=1e-3):
-    """max|Δ| within TOLERANCE of the rms of theirs, or of `least`: where large terms cancel, both are off by rounding."""
+    """max|Δ| is within TOLERANCE of the rms of theirs, or of `least`: where large terms cancel, both are rounded."""
     theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else theirs
     assert ours.shape == theirs.shape and ours.dtype == dtype
     rms = np.sqrt(np.mean(np.square(theirs, dtype=np.float64))) if theirs.size else 0
@@ -85,7 +85,8 @@ def test_convolution_is_torchs(data, dtype, seed):
         stride = dilation = (1, 1)
     groups = data.draw(st.sampled_from([1, 1, 2, 3]))
     into, out = (groups * data.draw(st.integers(1, most)) for most in (6, 3))
-    H, W = (max(1, d * (k - 1) + 1 - 2 * p) + data.draw(st.integers(0, 9)) for k, p, d in zip(kernel, padding, dilation))
+    H, W = (max(1, d * (k - 1) + 1 - 2 * p) + data.draw(st.integers(0, 9))
+            for k, p, d in zip(kernel, padding, dilation))
     x = draw_image(data, rng, data.draw(st.integers(1, 3)), into, H, W, dtype)
     bias = rng.normal(size=out).astype(dtype) if data.draw(st.booleans()) else None
     weight = strided(rng.normal(size=(out, into // groups, *kernel)).astype(dtype))
@@ -245,7 +246,7 @@ def test_initialisations_have_torchs_spread(shape):
     bound = pytest.approx(gain * (3 / fan_in) ** 0.5)
     low, high, _ = layers.kaiming_uniform(shape, Recorder())
     assert high == bound and low == -high
-    assert layers.kaiming_uniform(shape, Recorder(), (1 / 3) ** 0.5)[1] == pytest.approx(fan_in**-0.5)  # nn.Conv2d's own
+    assert layers.kaiming_uniform(shape, Recorder(), 3**-0.5)[1] == pytest.approx(fan_in**-0.5)  # as nn.Conv2d starts
     assert layers.xavier_uniform(shape, Recorder())[1] == pytest.approx((6 / (fan_in + fan_out)) ** 0.5)
     for make in (layers.kaiming_normal, layers.kaiming_uniform, layers.xavier_uniform):
         w = make(shape, np.random.default_rng(0))

@@ -51,8 +51,8 @@ def test_bad_input_is_one_clear_sentence(what):
 
 
 MADE = [lambda: layers.Conv2d(w4), lambda: layers.MaxPool2d(2), lambda: layers.AvgPool2d(2),
-        lambda: layers.BatchNorm2d(np.ones(3), np.ones(3)), lambda: layers.Linear(np.ones((2, 6))), layers.ReLU, layers.Tanh,
-        layers.Flatten, layers.Dropout]
+        lambda: layers.BatchNorm2d(np.ones(3), np.ones(3)), lambda: layers.Linear(np.ones((2, 6))), layers.ReLU,
+        layers.Tanh, layers.Flatten, layers.Dropout]
 
 
 @pytest.mark.parametrize("make", MADE)
