@@ -261,6 +261,7 @@ def _matrix_axes(image, out, flat):
         bottom = out.size + 3.2
         axes["image"] = place(left, bottom, image.shape)
         axes["map"] = place(left + image.shape[1] + 2, bottom + image.shape[0] - out.shape[0], out.shape)
+    return fig, axes
 
 
 def max_pooling(x: np.ndarray, kernel_size, stride=None, padding=0, dy: np.ndarray | None = None,
