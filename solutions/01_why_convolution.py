@@ -105,15 +105,15 @@ shuffled_china = rng.permutation(china.ravel()).reshape(china.shape)
 plots.images(china, shuffled_china, titles=["photograph", "the same pixels, shuffled"], height=3.2)
 
 # %% [markdown]
-# What is lost is the relation of each pixel to the others. The **correlation** of two pixels measures it: 1 if
-# one tells all about the other, 0 if it tells nothing.
+# What is lost is the relation of each pixel to the others. The **correlation** measures it over many pairs of
+# pixels: 1 if the two always rise and fall together, 0 if they do so no more than by chance.
 #
 # **Predict.** What is it for a pixel and its right-hand neighbour? For two pixels 128 columns apart? After
 # shuffling?
 
 # %%
 def correlation(picture, distance):
-    """How well a pixel foretells the one `distance` columns to its right: 1 perfectly, 0 not at all."""
+    """How closely a pixel and the one `distance` columns to its right go together: 1 wholly, 0 not at all."""
     return np.corrcoef(picture[:, :-distance].ravel(), picture[:, distance:].ravel())[0, 1]
 
 # %%
@@ -347,9 +347,9 @@ print("output moves along with the digit:", moves_along)
 
 # %% [markdown]
 # The dense layer mixes everything with everything: nothing is left to see, and the moved digit gives a different
-# pattern. The locally connected layer keeps the digit's place, but every unit answers in its own way. The
-# convolution answers to each stroke in the same way wherever it is, so when the digit moves, the output moves
-# along, unchanged.
+# pattern. The locally connected layer keeps the digit's place, but every unit answers in its own way, and the
+# shape is lost. The convolution answers to each stroke in the same way wherever it is: the 3 is still there, and
+# when it moves, the output moves along, unchanged.
 #
 # What a dense layer has learned about a 3 on the left is of no use to it for a 3 on the right. A convolution
 # need not learn it twice. And it has 9 weights, not 60,480.
@@ -435,10 +435,14 @@ ax.set(xlabel="parameters (each mark is a hundred times the one before)", xlim=(
 ax.set_xticks([10.0**e for e in range(0, 17, 2)])
 ax.invert_yaxis()
 plt.show()
+fewer = {"receptive fields": everywhere / local, "sharing": local / shared}
+for idea, ratio in fewer.items():
+    print(f"{idea}: {ratio:,.0f} times fewer")
 
 # %% [markdown]
-# From a million millions to 27 million, because units read windows; from there to 26, because they share what
-# they learn. With 64 features it is 1,664 parameters, and the size of the image no longer matters.
+# From a million millions to 27 million, forty thousand times fewer, because units read windows; from there to 26,
+# a million times fewer, because they share what they learn. Features cost: 64 of them need 64 times 26, which is
+# 1,664. The size of the image no longer matters.
 #
 # Nothing is free. The second layer is a special case of the first, and the third of the second: it can compute
 # less. What it can no longer compute is what photographs hardly need.
@@ -780,8 +784,8 @@ print(f"the convolution errs {wrong_after / wrong_before:.1f} times as often on 
 # with less than nothing, negative outputs count as 0. For a complex cell, take the largest answer of the 13 units
 # around it in the same row.
 #
-# **Predict.** A bar turns in the middle of the field: where is the answer largest? Then an upright bar moves from
-# left to right: how do the two cells differ?
+# **Predict.** A bar turns in the middle of the field: at which angle is the answer largest? Then an upright bar
+# moves from left to right: how do the two cells differ?
 
 # %%
 profile = np.zeros(15)
@@ -897,14 +901,14 @@ plt.show()
 # %% [markdown]
 # ## Summary
 #
-# With $N$ units on $M$ pixels, windows of $kH\times kW$, and $F$ features:
+# With $N$ units on $M$ pixels, windows of $kH\times kW$, and $K$ features:
 #
 # | layer | a unit reads | units share | parameters | matrix |
 # |---|---|---|---|---|
 # | dense | all pixels | nothing | $M\cdot N + N$ | full |
 # | locally connected | a window | nothing | $(kH\cdot kW + 1)\cdot N$ | banded |
 # | shared weights | a window | kernel and bias | $kH\cdot kW + 1$ | Toeplitz |
-# | several features | a window | within each map | $(kH\cdot kW + 1)\cdot F$ | $F$ of them |
+# | several features | a window | within each map | $(kH\cdot kW + 1)\cdot K$ | $K$ of them |
 #
 # | fact | |
 # |---|---|

@@ -41,11 +41,10 @@ def output_size(size, kernel_size, stride, padding=0):
 # %% [markdown]
 # ## Is there an eye here?
 #
-# In notebook 02 a response was a similarity: a kernel that looks like an eye answers most strongly to an eye.
-# We cut an eye out of a photograph, subtract its mean and use it as a kernel. The face then moves to the
-# right.
+# In notebook 02 a response was a similarity: a kernel cut out of a portrait, at the eye, answered most strongly
+# to that eye once its mean was subtracted. We make such a kernel again. The face then moves to the right.
 #
-# Under the map of responses stands its maximum over each block of 16×16 places.
+# Below each map of responses stands its maximum over every block of 16×16 places.
 #
 # **Predict.** The strongest response follows the face. What does the brightest block do if the face moves by
 # 4 pixels, and what if it moves by 12?
@@ -314,11 +313,12 @@ print(f"in {unseen:.0%} of the windows the strongest response is negative, and t
 # The average keeps broad steps, such as the roof against the sky, which is black because it is darker below. Thin
 # lines cancel, and 36 % of the mean size of a response is left.
 #
-# The maximum keeps one sign only. The slope of the top roof is nearly gone, and in 48 % of the windows the strongest
-# response is one it does not see.
+# The maximum keeps one sign only. Where the slope of the top roof meets the sky it is a faint grey, though the
+# responses there are among the strongest; in 48 % of the windows the strongest response is one it does not see.
 #
 # L2 keeps both signs and lets every pixel have a say. It shows how much edge there is in a window, and no longer which
-# way it goes. After a ReLU there are no negative values; then nothing cancels and nothing is lost this way.
+# way it goes. After a ReLU there are no negative values any more: in what is left, nothing cancels and the maximum
+# misses nothing.
 
 # %% [markdown]
 # ## L2 pooling over features
@@ -585,8 +585,8 @@ class AvgPool2d:
         return avg_pool2d_backward(dy, self.x_shape, *self.settings)
 
 # %% [markdown]
-# A gradient check as in notebook 05: move every pixel up and down by a small step and see how a weighted sum
-# of the outputs changes.
+# Notebook 05 checked gradients along one random direction. To see every pixel, this check moves one at a time up
+# and down by a small step, and looks how a weighted sum of the outputs changes.
 #
 # **Predict.** Without ties it agrees. In the second case the window holds 3, 3, 1, 0. `backward` gives 1 and
 # 0 to the two 3s. What does the check find?
@@ -615,15 +615,15 @@ print("at a tie:", at_a_tie.round(6).tolist())
 
 # %% [markdown]
 # A half for each: up, the output follows; down, the other 3 holds it. A gradient check of max pooling must
-# use inputs in which the two largest values of a window differ by more than two steps, or it will blame a
-# correct program.
+# use inputs in which the two largest values of a window differ by more than the step, or it will blame a
+# correct program. Where all pixels move at once, they must differ by more than they can move towards each other.
 
 # %% [markdown]
 # ## What a unit sees
 #
-# Pooling widens the receptive field. A unit after P×P pooling reads P×P units below it. If those come from a
-# K×K convolution at stride 1, each reads K pixels along an axis and each next one starts one further, so
-# together they see $(P + K - 1)\times(P + K - 1)$.
+# Pooling widens the receptive field. A unit after F×F pooling reads F×F units below it. If those come from a
+# $k\times k$ convolution at stride 1, each reads $k$ pixels along an axis and each next one starts one further,
+# so together they see $(F + k - 1)\times(F + k - 1)$.
 #
 # **Predict.** LeNet begins with a 5×5 convolution and 2×2 pooling. How many pixels does a unit see? How far
 # apart are the pixels of two neighbours?
@@ -931,13 +931,14 @@ for depth, (everywhere, inside) in border_errors.items():
 
 # %% [markdown]
 # Grey is where the two maps differ. At the top and the left that is first of all the new part of the scene, 3 rows
-# and 5 columns, on which no layer could agree.
+# and 5 columns, on which no layer could agree. (At the white specks in the grey both maps are 0 in all channels,
+# because of the ReLU.)
 #
 # Zero padding adds a frame on all four sides, one pixel wider with each layer: after six, unit 0 sees position −6,
 # and units 0 to 5 all look into the padding. There one map was made from zeros and the other from the scene.
 #
-# Inside, the equivariance is exact. At depth 6 almost half of a 64×64 map differs somewhere; of the small maps late
-# in a network, little inside is left.
+# Inside, the equivariance is exact. At depth 6 almost half of a 64×64 map differs; of the small maps late in a
+# network, little inside is left.
 
 # %% [markdown]
 # ## How invariant is it?
@@ -973,7 +974,7 @@ curves(changes, "change of the output")
 # it sums the same numbers in another order.
 #
 # So "convolution and pooling make a network translation-invariant" is half true, and for small shifts. The
-# three blocks look at every 8 pixels, as pooling 8×8 does, and still change twice as much. (The kernels here
+# three blocks have a stride of 8 in all, as pooling 8×8 has, and still change twice as much. (The kernels here
 # are random; learned ones would give other numbers.)
 
 # %% [markdown]
@@ -1045,7 +1046,7 @@ print(f"a 3×3 convolution with stride 2, 64 → 64: {strided_parameters:,} para
 #
 # | question | answer |
 # |---|---|
-# | output size | $\lfloor (W + 2P - F)/S \rfloor + 1$; S = F if not given |
+# | output size | $\lfloor (W + 2P - F)/S \rfloor + 1$ with padding P; S = F if not given |
 # | parameters, channels | none; each channel alone |
 # | common | F = 2, S = 2; F = 3, S = 2 (overlapping) |
 # | padding | uncommon; −∞ for max, zeros for average, which may count or not |
@@ -1053,7 +1054,7 @@ print(f"a 3×3 convolution with stride 2, 64 → 64: {strided_parameters:,} para
 # | L2 over features | the same over groups of channels of one pixel |
 # | backward, max | all to the winner; the first of equals in row-major order; overlaps add up |
 # | backward, average | $1/(kH\cdot kW)$ to every pixel of the window; overlaps add up |
-# | after K×K at stride 1 and P×P pooling | a unit sees $(P + K - 1)\times(P + K - 1)$ |
+# | after a $k\times k$ convolution and F×F pooling | a unit sees $(F + k - 1)\times(F + k - 1)$ |
 # | convolution at stride 1 | equivariant, except near a zero-padded border |
 # | strides $s_1, s_2, \ldots$ | exact for multiples of $s_1 s_2\cdots$ only |
 # | pooling | somewhat invariant, for small shifts; global average: invariant |

@@ -175,6 +175,7 @@ def swapped(value):
 
 
 ALONE, GIVEN, PADDED = "stride None", "stride given", "padding and pairs"
+FAR_BELOW_ZERO = np.array([[[[-3e15, -5e15, -2e15], [-4e15, -7e15, -6e15]]]])  # below any padding but -inf or its like
 
 
 def random_max_pool(rng):
@@ -204,7 +205,8 @@ MAX_POOL2D = Exercise(
             call(quarters(9, 2, 2, 4, 6), (3, 2), stride=(1, 3), padding=(1, 0), part=PADDED),
             call(ints(10, 1, 3, 5, 4), (1, 3), stride=(2, 1), padding=(0, 1), part=PADDED),
             call(strided(negative(11, 3, 2, 4, 3)), (2, 3), padding=(1, 1), part=PADDED),
-            call(quarters(12, 2, 1, 5, 6), (3, 5), stride=(3, 2), padding=(1, 2), part=PADDED)],
+            call(quarters(12, 2, 1, 5, 6), (3, 5), stride=(3, 2), padding=(1, 2), part=PADDED),
+            call(FAR_BELOW_ZERO, 2, padding=1, part=PADDED)],
     random=random_max_pool,
     mistakes=[
         Mistake("starts_at_zero", "A window in which every value is negative gives 0. Is the running maximum "
@@ -214,6 +216,10 @@ MAX_POOL2D = Exercise(
         Mistake("zero_padding", "The padding holds zeros, and a zero beats negative values at the border. "
                 "Which number can never win a maximum?",  # 61
                 max_zero_padding),
+        Mistake("large_number_as_padding", "The padding holds a number far below zero, which still beats an `x` that "
+                "is lower. Only one value is below every finite number.",  # 61
+                lambda x, kernel_size, stride=None, padding=0: _pooled(
+                    _largest, -1e9, x, kernel_size, stride, padding)),
         Mistake("stride_defaults_to_1", "Without a `stride` the windows move by one pixel. None means that "
                 "they lie side by side: the stride is the kernel size.",  # 62
                 lambda x, kernel_size, stride=None, padding=0:
@@ -910,7 +916,8 @@ MAX_POOL2D_BACKWARD = Exercise(
             backward_call(57, negative(57, 1, 1, 2, 3), 2, p=1, part=PADDED),
             backward_call(58, distinct(58, 2, 2, 4, 6), (3, 2), (1, 3), (1, 0), part=PADDED),
             backward_call(59, few_values(59, 1, 3, 5, 4), (1, 3), (2, 1), (0, 1), part=PADDED),
-            backward_call(60, strided(negative(60, 2, 1, 5, 6)), (3, 5), (3, 2), (1, 2), part=PADDED)],
+            backward_call(60, strided(negative(60, 2, 1, 5, 6)), (3, 5), (3, 2), (1, 2), part=PADDED),
+            backward_call(61, FAR_BELOW_ZERO, 2, p=1, part=PADDED)],
     random=random_max_backward,
     mistakes=[
         Mistake("every_winner", "Where several pixels share the maximum, each gets the whole gradient. The rule "
@@ -1770,8 +1777,8 @@ EXACT_SHIFTS = Exercise(
                 lambda strides, largest: multiples(strides[-1], largest)),
         Mistake("first_stride_only", "Only the first stride counts here. A shift must survive every layer.",
                 lambda strides, largest: multiples(strides[0], largest)),
-        Mistake("least_common_multiple", "The least common multiple of the strides is taken. A shift of 2 is a shift "
-                "of 1 after the first stride of 2, and the next layer divides that again.",
+        Mistake("least_common_multiple", "These are all shifts that every stride divides by itself. But after a first "
+                "stride of 2, a shift of 2 is a shift of 1, and that is what the next layer must divide.",
                 lambda strides, largest: multiples(int(np.lcm.reduce(strides)), largest)),
         Mistake("zero_left_out", "A shift of 0 is missing. An image that does not move is exact too.",
                 lambda strides, largest: multiples(int(np.prod(strides)), largest, int(np.prod(strides)))),

@@ -90,6 +90,7 @@ def test_the_maps_of_an_80x80_picture_are_78x78_and_the_sky_is_0(nb):
 def test_each_idea_saves_as_said(nb):
     assert list(nb["costs"].values()) == [1_090_939_510_800, 27_050_400, 26, 1_664]
     assert nb["costs"]["64 features"] == 64 * 26
+    assert nb["fewer"] == {"receptive fields": pytest.approx(40_000, rel=0.02), "sharing": pytest.approx(1e6, rel=0.05)}
     assert nb["window_parameters"](200, 300, 5, 5, 64)[1:] == (26, 1664)  # the size of the image does not matter
 
 

@@ -66,6 +66,10 @@ def test_pooled_edges(nb):
     assert round(nb["survives"], 2) == 0.36 and round(nb["unseen"], 2) == 0.48
     assert nb["china"].shape == (200, 200) and nb["edges"].shape == (198, 200)
     assert {p.shape for p in nb["pooled"].values()} == {(39, 40)}
+    slope = np.s_[11, 12:17]  # of the top roof, on the left
+    strongest = -nb["smallest"][slope]
+    assert (strongest > np.quantile(np.abs(nb["edges"]), 0.98)).all()
+    assert (nb["pooled"]["max"][slope] < 0.5 * strongest).all()  # a faint grey
 
 
 def test_two_kernels_a_quarter_apart_have_constant_energy(nb):
@@ -100,17 +104,21 @@ def test_what_reaches_the_digit(nb):
 def test_gradient_checks_agree_without_ties_and_say_a_half_at_a_tie(nb):
     assert max(nb["disagreement"].values()) < 1e-9
     np.testing.assert_allclose(nb["at_a_tie"], [[0.5, 0.5], [0, 0]])
+    x, dy, layer = np.array([[[[1.0, 1 + 1.5e-3], [0, 0]]]]), np.ones((1, 1, 1, 1)), nb["MaxPool2d"](2)
+    assert nb["numerical_gradient"](layer, x, dy)[0, 0, 0] == pytest.approx([0, 1])  # further apart than the step
+    x[0, 0, 0, 1] = 1 + 0.5e-3
+    assert nb["numerical_gradient"](layer, x, dy)[0, 0, 0, 0] > 0.1                  # closer: a right program is blamed
     tie = np.array([[[[3.0, 3], [1, 0]]]])
     assert nb["max_pool2d_backward"](np.ones((1, 1, 1, 1)), tie, 2).tolist() == [[[[1, 0], [0, 0]]]]
 
 
 # ------------------------------------------------------------------ what a unit sees
 
-def test_a_unit_after_kxk_and_pxp_sees_p_plus_k_minus_1(nb):
+def test_a_unit_after_kxk_and_fxf_sees_f_plus_k_minus_1(nb):
     for k in range(1, 8):
-        for p in range(1, 5):
-            first, last = nb["seen_by"](3, ((k, 1, 0), (p, p, 0)))
-            assert last - first + 1 == p + k - 1
+        for f in range(1, 5):
+            first, last = nb["seen_by"](3, ((k, 1, 0), (f, f, 0)))
+            assert last - first + 1 == f + k - 1
 
 
 def test_lenets_units_see_6_then_16_pixels(nb):
@@ -168,6 +176,11 @@ def test_zero_padding_breaks_a_frame_that_grows_with_depth(nb):
         exact = (64 - 3 - 2 * depth) * (64 - 5 - 2 * depth) / 64**2  # new rows and columns, and a frame
         assert nb["differs"][depth] == pytest.approx(1 - exact, abs=0.005)
     assert 0.4 < nb["differs"][6] < 0.5
+    y, y_moved = (nb["padded_stack"](nb[name], 6) for name in ("crop", "crop_moved"))
+    y = np.roll(y, (3, 5), axis=(2, 3))
+    specks = (np.abs(y - y_moved).max(axis=1) <= 1e-9)[0]
+    specks[9:58, 11:58] = False                                           # the inside, where all agree
+    assert 0 < specks.sum() < 10 and (y[0, :, specks] == 0).all() and (y_moved[0, :, specks] == 0).all()
 
 
 def test_how_much_a_shift_by_one_changes(nb):

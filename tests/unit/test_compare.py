@@ -44,6 +44,11 @@ def test_a_plain_relation_is_stated(got, fact):
     assert fact in compare(X, got).where
 
 
+def test_values_that_are_tiny_beside_the_expected_ones_are_no_multiple_of_them():
+    assert "times" not in compare(1e12 * X, np.full(X.shape, -3.0)).where
+    assert "times" in compare(1e12 * X, -3 * X).where
+
+
 def changed(where):
     got = np.zeros((5, 6)) + np.arange(6)
     expected = got.copy()
