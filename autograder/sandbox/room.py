@@ -69,6 +69,8 @@ def obstacle() -> str:
         return INSTALL.format(why="which is not installed")
     try:
         import pyseccomp  # noqa: F401
+    except ModuleNotFoundError:
+        return f"The filter of system calls needs the Python package pyseccomp: {sys.executable} -m pip install pyseccomp"
     except (ImportError, RuntimeError) as e:
         return f"The filter of system calls cannot be made ({e}). On Debian and Ubuntu: sudo apt install libseccomp2"
     try:
