@@ -20,7 +20,8 @@ class Conv2d:
     Raises ValueError for shapes that do not fit, dtypes other than float64 and float32, and backward before forward.
 
     y and dx have these shapes, but in memory the channels of a pixel lie side by side: so most copies and sums run over
-    many neighbours.  Arrays in the usual order are taken as well.
+    many neighbours.  Arrays in the usual order are taken as well.  What is kept is the padded input, not the windows.
+    With many channels small kernels are computed by Winograd's method, which does not keep whole numbers whole.
     """
 
     def __init__(self, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):

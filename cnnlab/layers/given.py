@@ -31,9 +31,10 @@ def image(layer, x, channels: int | None = None) -> np.ndarray:
 
 
 def floats(layer, x) -> np.ndarray:
-    """`x` if it is an array of float64 or float32."""
-    if not isinstance(x, np.ndarray):
-        raise ValueError(f"{name(layer)} was given a {type(x).__name__}; it takes a NumPy array.")
+    """`x` if it is an array of float64 or float32, not a single number."""
+    if not isinstance(x, np.ndarray) or not x.ndim:
+        what = "single number" if isinstance(x, np.ndarray | np.number | int | float) else type(x).__name__
+        raise ValueError(f"{name(layer)} was given a {what}; it takes a NumPy array.")
     if x.dtype not in (np.float64, np.float32):
         raise ValueError(f"{name(layer)} was given an array of {x.dtype}; it takes float64 or float32: "
                          "x.astype(np.float64).")

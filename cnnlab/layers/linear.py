@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from cnnlab.layers import given
+from cnnlab.layers.parallel import share
 
 
 class Linear:
@@ -24,18 +25,22 @@ class Linear:
         x = given.floats(self, x)
         if x.ndim != 2 or x.shape[1] != self.weight.shape[1]:
             raise ValueError(f"Linear was given an input of shape {x.shape}; it takes (N, {self.weight.shape[1]}).")
-        y = x @ self.weight.astype(x.dtype, copy=False).T
-        if self.bias is not None:
-            y += self.bias.astype(x.dtype, copy=False)
-        self.kept = x, y.shape
+        weight, y = self.weight.astype(x.dtype, copy=False), np.empty((len(x), len(self.weight)), x.dtype)
+        bias = np.zeros(len(weight), x.dtype) if self.bias is None else self.bias.astype(x.dtype, copy=False)
+        share(lambda some: np.add(x @ weight[some].T, bias[some], out=y[:, some]), len(weight), y.size * x.shape[1])
+        self.kept = x, weight, y.shape
         return y
 
     def backward(self, dy):
-        x, shape = given.kept(self)
+        x, weight, shape = given.kept(self)
         dy = given.gradient(self, dy, shape, x.dtype)
-        self.grad_weight = dy.T @ x
-        self.grad_bias = None if self.bias is None else dy.sum(0)
-        return dy @ self.weight.astype(x.dtype, copy=False)
+        self.grad_weight, self.grad_bias = np.empty_like(weight), None if self.bias is None else dy.sum(0)
+
+        def work(some):  # of the outputs
+            np.matmul(dy[:, some].T, x, out=self.grad_weight[some])
+            return dy[:, some] @ weight[some]
+
+        return sum(share(work, len(weight), dy.size * x.shape[1]))  # (N, in)
 
 
 class Flatten:

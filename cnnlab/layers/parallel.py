@@ -1,4 +1,4 @@
-"""The images of a batch shared between the processor's cores, and cut into blocks that fit its caches.
+"""Work shared between the processor's cores, and cut into blocks that fit its caches.
 
 NumPy computes matrix products on all cores, but copies and adds on one.  Here every core takes some of the images and
 does all the work on them, its matrix products included.  NumPy lets other threads run while it computes.
@@ -17,19 +17,20 @@ _LOCK = threading.Lock()  # the number of threads of a matrix product is a setti
 
 
 def share(work, N: int, operations: int) -> list:
-    """Call work(images) for slices `images` that together cover range(N), at the same time; return what each returns.
+    """Call work(part) for slices that together cover range(N), at the same time; return what each call returns.
 
-    There are as many slices as NumPy's matrix product would use threads (OPENBLAS_NUM_THREADS), and each call's
-    products use one.  One slice if that is not known, if there is one image, or if `operations`, how many the work
-    takes (multiplications in matrix products; others count tenfold), are too few to be worth waking a thread.
+    There are as many slices as NumPy's matrix products would use threads (OPENBLAS_NUM_THREADS), and the products in
+    each use one.  `operations` is how many the work takes: multiplications in matrix products, others tenfold.  If they
+    are few, it is one slice and one thread: waking more takes longer, much longer while other programs keep them busy.
+    Where the number of threads cannot be set, or N is 1, it is one slice, and its products use what they use.
     """
-    cores = min(N, _cores()) if operations >= SMALL else 1
-    if cores < 2:
+    cores = 1 if operations < SMALL else min(N, _cores())
+    if _blas() is None or cores < 2 and operations >= SMALL:
         return [work(slice(0, N))]
     cuts = [N * i // cores for i in range(cores + 1)]
     first, *rest = (slice(a, b) for a, b in itertools.pairwise(cuts))
     with _LOCK, _blas().limit(limits=1):
-        others = [_pool().submit(work, images) for images in rest]
+        others = [_pool().submit(work, part) for part in rest]
         try:
             return [work(first), *(other.result() for other in others)]
         finally:

@@ -18,7 +18,7 @@ import functools
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cnnlab.layers.parallel import blocks
+from cnnlab.layers.parallel import blocks, share
 
 POINTS = (0, -1, 1, 1 / 2, -2)  # and infinity, the last row of each matrix
 BLOCK = 128  # tiles in a block
@@ -59,7 +59,8 @@ class Winograd:
         self.shape, self.m = (groups, O // groups, C, kH, kW), (7 - kH, 7 - kW)
         # Both axes in one product: Aᵀ M A, row after row, is (A ⊗ A)ᵀ times M, row after row.
         self.A, self.G, self.B = (np.kron(h, w).astype(weight.dtype) for h, w in zip(matrices(kH), matrices(kW)))
-        weight = self.G @ weight.reshape(O * C, kH * kW).T  # (36, C_out·C)
+        flat, weight = weight.reshape(O * C, kH * kW).T, np.empty((36, O * C), weight.dtype)
+        share(lambda some: np.matmul(self.G, flat[:, some], out=weight[:, some]), O * C, weight.size * len(flat))
         self.weight = weight.reshape(36, groups, O // groups, C).swapaxes(0, 1)  # (G, 36, O, C)
 
     def zeros(self, N, H, W, dtype):

@@ -22,6 +22,7 @@ WRONG = {
     "half a stride": (lambda: layers.Conv2d(w4, stride=1.5), "stride is 1.5.*int or a pair"),
     "three strides": (lambda: layers.MaxPool2d(2, (1, 2, 3)), r"stride is \(1, 2, 3\).*int or a pair"),
     "dtype": (lambda: layers.Conv2d(w4).forward(x4.astype(int)), "int64.*float64 or float32"),
+    "number": (lambda: layers.ReLU().forward(np.array(1.0)), "single number; it takes a NumPy array"),
     "list": (lambda: layers.ReLU().forward([1.0]), "list.*NumPy array"),
     "pooling rank": (lambda: layers.MaxPool2d(2).forward(x4[0]), r"\(N, C, H, W\)"),
     "pooling window": (lambda: layers.AvgPool2d(7, padding=(0, 1)).forward(x4), "7x7.*5x8"),
