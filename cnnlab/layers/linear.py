@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from cnnlab.layers import given
 from cnnlab.layers.parallel import share
 
