@@ -70,8 +70,9 @@ def solution_lines(slug):
 def test_no_line_of_a_solution_is_in_what_students_get(slug):
     lines = solution_lines(slug)
     assert lines
-    given = [p for folder in (build.NOTEBOOKS, FOLDER, FOLDER.parent)
-             for p in folder.iterdir() if p.suffix in (".ipynb", ".json", ".py")]
+    # The library of layers is given from notebook 08 on; rooms of the exercises that ask for its code are without it.
+    given = [*build.NOTEBOOKS.glob("*.ipynb"), *FOLDER.glob("*.json"),
+             *(p for p in FOLDER.parent.rglob("*.py") if p.parent.name != "layers")]
     for path in given:
         # A JSON file holds its text with escapes.
         text = path.read_text().replace('\\"', '"').replace("\\n", "\n")

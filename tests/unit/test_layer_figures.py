@@ -48,7 +48,7 @@ def test_the_matrix_player_draws_the_matrix_of_the_window(monkeypatch):
         draw(frames - 1)
         drawn.update(fig=fig, texts=[[t.get_text() for t in ax.texts] for ax in fig.axes])
 
-    monkeypatch.setattr(animation, "_player", keep)
+    monkeypatch.setattr(animation.windows, "player", keep)
     animation.matrix_rows(np.array([3.0, 1, 4, 1]), np.array([-1.0, 0, 2]))
     matrix, output, above = drawn["texts"]
     assert matrix == ["−1", "0", "2", "−1", "0", "2"] and output == ["5", "1"] and above == ["3", "1", "4", "1"]

@@ -23,7 +23,7 @@ def drawn(monkeypatch):
     def keep(fig, draw, frames, interval, alt):
         kept.update(fig=fig, draw=draw, frames=frames, alt=alt)
 
-    monkeypatch.setattr(animation, "_player", keep)
+    monkeypatch.setattr(animation.gradients, "player", keep)
     return kept
 
 

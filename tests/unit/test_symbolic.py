@@ -86,7 +86,7 @@ def test_a_flow_writes_values_and_gradients():
 
 def test_three_convolutions_have_a_frame_for_each_product_and_end_with_all_three_results(monkeypatch):
     kept = {}
-    monkeypatch.setattr(animation, "_player", lambda fig, draw, frames, interval, alt: kept.update(
+    monkeypatch.setattr(animation.gradients, "player", lambda fig, draw, frames, interval, alt: kept.update(
         fig=fig, draw=draw, frames=frames))
     rng = np.random.default_rng(1)
     x, k, dy = (rng.integers(-3, 4, shape) for shape in [(3, 4), (2, 2), (2, 3)])
