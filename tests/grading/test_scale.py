@@ -156,7 +156,7 @@ def test_two_graders_of_one_course_lose_nothing(course, submission, tmp_path):
     expected = hand_in_class(course, submission, tmp_path, 8)
     both = [start(course, "autograder.cli", "grade", "--workers", "1") for _ in range(2)]
     said = [one.communicate(timeout=PATIENCE)[0] for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
+    assert [one.returncode for one in both] == [0, 0], "\n".join(said)
     assert scores(course) == expected
 
 
@@ -172,7 +172,7 @@ def test_nbgraders_own_command_can_grade_two_notebooks_at_once(course, submissio
             book.update_or_create_student(student)
     both = [start(course, "nbgrader", "autograde", slug) for slug in (SLUG, OTHER)]
     said = [one.communicate(timeout=PATIENCE)[0] for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
+    assert [one.returncode for one in both] == [0, 0], "\n".join(said)
     rows = {(r.student, r.notebook): r.score for r in course.rows()}
     assert rows == {(s, SLUG): points for s, points in expected.items()} | {(s, OTHER): 0 for s in expected}
 
