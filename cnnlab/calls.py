@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -178,9 +178,7 @@ def carry_out(function, probe: Probe):
 
 def copied(probe: Probe) -> Probe:
     """The probe with copies of its inputs, so that a function that changes them cannot spoil the next call."""
-    return replace(probe, args=tuple(map(_fresh, probe.args)), kwargs={k: _fresh(v) for k, v in probe.kwargs.items()},
-                   steps=tuple((name, given and {k: _fresh(v) for k, v in given.items()})
-                               for name, given in probe.steps))
+    return probe.mapped(_fresh)
 
 
 def call(function, probe: Probe, limit: float = CALL_LIMIT, forbidden: tuple[str, ...] = ()) -> Reply:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,14 @@ class Probe:
         """Every value that goes in: the arguments of the call and of its steps, in order."""
         return [*self.args, *self.kwargs.values(), *(v for _, given in self.steps for v in (given or {}).values())]
 
+    def mapped(self, change: Callable) -> Probe:
+        """The probe with `change(value)` in the place of every value that goes in."""
+        def each(given):
+            return given and {k: change(v) for k, v in given.items()}
+
+        return replace(self, args=tuple(map(change, self.args)), kwargs=each(self.kwargs),
+                       steps=tuple((name, each(given)) for name, given in self.steps))
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -82,9 +91,8 @@ def load(exercise: str, folder: Path = FOLDER) -> Shipped:
 
 def from_json(data: dict) -> Shipped:
     probes = tuple(
-        Probe(tuple(decode(a) for a in p["args"]), {k: decode(v) for k, v in p["kwargs"].items()},
-              decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()}, p["part"],
-              tuple((name, given and {k: decode(v) for k, v in given.items()}) for name, given in p.get("steps", [])))
+        Probe(tuple(p["args"]), p["kwargs"], decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()},
+              p["part"], tuple(map(tuple, p.get("steps", [])))).mapped(decode)
         for p in data["probes"])
     return Shipped(data["id"], data["points"], data["function"], tuple(data["parameters"]), probes,
                    data["mistakes"], tuple(data["hints"]), tuple(data["forbidden"]))
@@ -95,13 +103,11 @@ def to_json(exercise: Shipped) -> dict:
         "id": exercise.id, "points": exercise.points, "function": exercise.function,
         "parameters": list(exercise.parameters), "forbidden": list(exercise.forbidden),
         "mistakes": exercise.mistakes, "hints": list(exercise.hints),
-        "probes": [{"part": p.part, "args": [encode(a) for a in p.args],
-                    "kwargs": {k: encode(v) for k, v in p.kwargs.items()},
-                    **({"steps": [[name, given and {k: encode(v) for k, v in given.items()}]
-                                  for name, given in p.steps]} if p.steps else {}),
+        "probes": [{"part": p.part, "args": list(p.args), "kwargs": p.kwargs,
+                    **({"steps": [list(step) for step in p.steps]} if p.steps else {}),
                     "expected": encode(p.expected),
                     "mistakes": {k: encode(v) for k, v in p.mistakes.items()}}
-                   for p in exercise.probes]}
+                   for p in (p.mapped(encode) for p in exercise.probes)]}
 
 
 def encode(value):

@@ -124,12 +124,8 @@ class Server:
         from cnnlab.probes import Probe
         from cnnlab.wire import unpack
 
-        def values(form):
-            return {k: unpack(v, buffers, self.held.__getitem__) for k, v in form.items()}
-
-        return tuple(Probe(tuple(unpack(a, buffers, self.held.__getitem__) for a in form["args"]), values(form["kwargs"]),
-                           steps=tuple((name, given and values(given)) for name, given in form["steps"]))
-                     for form in forms)
+        return tuple(Probe(tuple(form["args"]), form["kwargs"], steps=tuple(map(tuple, form["steps"])))
+                     .mapped(lambda value: unpack(value, buffers, self.held.__getitem__)) for form in forms)
 
     def _keep(self, value):
         number = len(self.held) + 1

@@ -319,11 +319,8 @@ class _Outputs:
 
 
 def _probe(probe, buffers):
-    def values(given):
-        return {k: pack(v, buffers, _no_objects) for k, v in given.items()}
-
-    return {"args": [pack(a, buffers, _no_objects) for a in probe.args], "kwargs": values(probe.kwargs),
-            "steps": [[name, given and values(given)] for name, given in probe.steps]}
+    packed = probe.mapped(lambda value: pack(value, buffers, _no_objects))
+    return {"args": list(packed.args), "kwargs": packed.kwargs, "steps": [list(step) for step in packed.steps]}
 
 
 def _no_objects(value):
