@@ -19,6 +19,9 @@ HIDDEN_PROBES = 6  # drawn afresh for each grading run
 # What the NumPy exercises do without: it would do the work for them.
 FORBIDDEN = ("torch", "scipy.signal", "scipy.ndimage", "cnnlab.layers")
 
+# What those in PyTorch do without, for the same reason.
+FORBIDDEN_TORCH = ("torchvision", "timm", "scipy.ndimage", "cnnlab.layers")
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -60,13 +63,15 @@ class Exercise:
     forbidden: tuple[str, ...] = FORBIDDEN
 
 
-def call(*args, part: str = "", steps: tuple = (), **kwargs) -> Probe:
+def call(*args, part: str = "", steps: tuple = (), device: str = "", **kwargs) -> Probe:
     """A probe: the student's function will be called with these arguments.
 
     steps: for a class, what is done with the object, as in cnnlab.probes.Probe:
     `call(weight, steps=[("forward", {"x": x}), ("backward", {"dy": dy}), ("grad_weight", None)])`.
+    device: "cpu" or "meta" for an exercise in PyTorch, as there:
+    `call(3, 8, steps=[("set_weights", {"seed": 1}), ("eval", None), ("forward", {"x": x})], device="cpu")`.
     """
-    return Probe(args, kwargs, part=part, steps=tuple(steps))
+    return Probe(args, kwargs, part=part, steps=tuple(steps), device=device)
 
 
 def load_all() -> dict[str, list[Exercise]]:
@@ -98,7 +103,7 @@ def _evaluate(exercise, function, probes):
             raise ValueError(f"{exercise.id}: the oracle itself raises {expected.name} on a probe.")
         wrong = {m.name: answer(m.run, probe) for m in exercise.mistakes}
         filled.append(Probe(probe.args, probe.kwargs, expected,
-                            {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part, probe.steps))
+                            {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part, probe.steps, probe.device))
     return Shipped(exercise.id, exercise.points, function,
                    tuple(inspect.signature(exercise.oracle).parameters), tuple(filled),
                    {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints),

@@ -24,6 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cnnlab import modules
 from cnnlab.compare import Difference, compare, describe
 from cnnlab.probes import Probe, strided
 
@@ -40,7 +41,7 @@ class Forbidden(Exception):  # noqa: N818
     """Raised in a student's function when it uses a module that the exercise does without."""
 
     def __init__(self, module: str):
-        super().__init__(f"`{module}` may not be used in this exercise. Write it with NumPy.")
+        super().__init__(f"`{module}` may not be used in this exercise: it would do the work. Write it yourself.")
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,27 @@ def _difference(probe, reply):
 
 def carry_out(function, probe: Probe):
     """What `function` gives for `probe`, on the probe's own arguments; raises what it raises."""
-    value = _snapshot(function(*probe.args, **probe.kwargs))
+    if probe.device:
+        with modules.on(probe.device):
+            return _carry_out(function, probe.mapped(lambda value: modules.tensor(value, probe.device)))
+    return _carry_out(function, probe)
+
+
+def _carry_out(function, probe):
+    value = function(*probe.args, **probe.kwargs)
     if not probe.steps:
-        return value
-    return tuple(_snapshot(getattr(value, name) if given is None else getattr(value, name)(*given.values()))
-                 for name, given in probe.steps)
+        return _as_data(value, probe)
+    return tuple(_as_data(_step(value, *step, probe), probe) for step in probe.steps)
+
+
+def _as_data(value, probe):
+    return _snapshot(modules.data(value) if probe.device else value)
+
+
+def _step(value, name, given, probe):
+    if probe.device and name in modules.STEPS:
+        return modules.STEPS[name](value, *(given or {}).values())
+    return getattr(value, name) if given is None else getattr(value, name)(*given.values())
 
 
 def copied(probe: Probe) -> Probe:
@@ -265,24 +282,24 @@ def _time_limit(seconds: float):
         signal.signal(signal.SIGALRM, previous)
 
 
-def module_of(name: str, modules: tuple[str, ...]) -> str:
-    """Which of `modules` the module `name` is, or lies in; "" if none."""
-    return next((module for module in modules if name == module or name.startswith(module + ".")), "")
+def module_of(name: str, among: tuple[str, ...]) -> str:
+    """Which of the modules `among` the module `name` is, or lies in; "" if none."""
+    return next((module for module in among if name == module or name.startswith(module + ".")), "")
 
 
 @contextlib.contextmanager
-def _without(modules: tuple[str, ...]):
-    """Raise Forbidden in the block when a function of one of `modules` is called.
+def _without(forbidden: tuple[str, ...]):
+    """Raise Forbidden in the block when a function of one of the modules `forbidden` is called.
 
     A module that is imported and not used does no harm.
     """
     def watch(frame, event, arg):
         name = frame.f_globals.get("__name__") if event == "call" else getattr(arg, "__module__", None)
-        if isinstance(name, str) and event in ("call", "c_call") and (module := module_of(name, modules)):
+        if isinstance(name, str) and event in ("call", "c_call") and (module := module_of(name, forbidden)):
             raise Forbidden(module)
 
     # A module that was never imported cannot be used, and watching slows down.
-    loaded = any(module in sys.modules for module in modules)
+    loaded = any(module in sys.modules for module in forbidden)
     previous = sys.getprofile()
     sys.setprofile(watch if loaded else previous)
     try:

@@ -33,6 +33,8 @@ class Probe:
     of arguments are for the reader; a value that comes twice needs two.
     mistakes: what each mistake returns here, by name, where that is not `expected`.
     part: the part of the exercise this belongs to; every part counts the same.
+    device: "cpu" or "meta" for PyTorch: arrays are then given as tensors there, modules are made there, and tensors
+    that come back are compared as arrays; a step may be one of `cnnlab.modules.STEPS`.  "" for NumPy.
     """
 
     args: tuple
@@ -41,6 +43,7 @@ class Probe:
     mistakes: dict = field(default_factory=dict)
     part: str = ""
     steps: tuple[tuple[str, dict | None], ...] = ()
+    device: str = ""
 
     @property
     def size(self) -> int:
@@ -92,7 +95,7 @@ def load(exercise: str, folder: Path = FOLDER) -> Shipped:
 def from_json(data: dict) -> Shipped:
     probes = tuple(
         Probe(tuple(p["args"]), p["kwargs"], decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()},
-              p["part"], tuple(map(tuple, p.get("steps", [])))).mapped(decode)
+              p["part"], tuple(map(tuple, p.get("steps", []))), p.get("device", "")).mapped(decode)
         for p in data["probes"])
     return Shipped(data["id"], data["points"], data["function"], tuple(data["parameters"]), probes,
                    data["mistakes"], tuple(data["hints"]), tuple(data["forbidden"]))
@@ -105,6 +108,7 @@ def to_json(exercise: Shipped) -> dict:
         "mistakes": exercise.mistakes, "hints": list(exercise.hints),
         "probes": [{"part": p.part, "args": list(p.args), "kwargs": p.kwargs,
                     **({"steps": [list(step) for step in p.steps]} if p.steps else {}),
+                    **({"device": p.device} if p.device else {}),
                     "expected": encode(p.expected),
                     "mistakes": {k: encode(v) for k, v in p.mistakes.items()}}
                    for p in (p.mapped(encode) for p in exercise.probes)]}

@@ -12,6 +12,8 @@ import sys
 
 import numpy as np
 
+from cnnlab import modules
+
 PLANES = 4  # planes of an input with more than two dimensions, shown one by one
 SMALL = 8  # rows and columns of a table; larger arrays are cut around the first difference
 
@@ -107,8 +109,9 @@ def _call(verdict):
     probe = verdict.shown.probe
     args = [_value(name, v) for name, v in zip(verdict.exercise.parameters, probe.args)]
     args += [f"{name}={_value(name, v)}" for name, v in probe.kwargs.items()]
-    called = f"`{'layer = ' if probe.steps else ''}{verdict.exercise.function}({', '.join(args)})`"
-    called += "".join(f", then `{_step(step)}`" for step in probe.steps)
+    called = f"`{_made(probe) + ' = ' if probe.steps else ''}{verdict.exercise.function}({', '.join(args)})`"
+    called += " on the meta device" if probe.device == "meta" else ""
+    called += "".join(f", then `{_step(probe, step)}`" for step in probe.steps)
     arrays = [f"{name} of shape {v.shape}" + (f" and dtype {v.dtype}" if v.dtype != float else "")
               + ("" if v.flags.c_contiguous else " (a strided view)")
               for name, v in _arrays(verdict).items()]
@@ -119,16 +122,26 @@ def _value(name, value):
     return name if isinstance(value, np.ndarray) else repr(value)
 
 
-def _step(step):
+def _made(probe):
+    """What the report calls the object that a call made."""
+    return "net" if probe.device else "layer"
+
+
+def _step(probe, step):
     name, given = step
-    return f"layer.{name}" + ("" if given is None else f"({', '.join(_value(k, v) for k, v in given.items())})")
+    values = [_value(k, v) for k, v in (given or {}).items()]
+    if not probe.device or name not in modules.STEPS:
+        return f"{_made(probe)}.{name}" + ("" if given is None else f"({', '.join(values)})")
+    if name in ("train", "eval"):
+        return f"net.{name}()"
+    return f"net({', '.join(values)})" if name == "forward" else f"{name}({', '.join(['net', *values])})"
 
 
 def _place(probe, path):
     """Where in the answer a difference is: in what a step gave, in a tuple."""
     if probe.steps and path:
         number, path = re.match(r"\[(\d+)\](.*)", path).groups()
-        return f"`{_step(probe.steps[int(number)])}`{f', at {path}' if path else ''}: "
+        return f"`{_step(probe, probe.steps[int(number)])}`{f', at {path}' if path else ''}: "
     return f"In the returned tuple, at {path}: " if path else ""
 
 

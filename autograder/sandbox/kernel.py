@@ -320,7 +320,8 @@ class _Outputs:
 
 def _probe(probe, buffers):
     packed = probe.mapped(lambda value: pack(value, buffers, _no_objects))
-    return {"args": list(packed.args), "kwargs": packed.kwargs, "steps": [list(step) for step in packed.steps]}
+    return {"args": list(packed.args), "kwargs": packed.kwargs, "steps": [list(step) for step in packed.steps],
+            "device": packed.device}
 
 
 def _no_objects(value):
