@@ -42,9 +42,10 @@ def _drawn(rng, name, shape):
 
 
 def forward(net, *x):
-    """What the network gives for `x`; no gradient is kept."""
+    """What the network gives for `x`, with the same random numbers each time; no gradient is kept."""
     import torch
 
+    torch.manual_seed(0)
     with torch.no_grad():
         return net(*x)
 
@@ -62,8 +63,29 @@ def count_parameters(net) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+def weight_shapes(net) -> tuple[str, ...]:
+    """The shape of everything the network learns, sorted: for networks whose branches may be written in any order."""
+    return tuple(map(str, sorted((tuple(p.shape) for p in net.parameters()), key=lambda shape: (-len(shape), shape))))
+
+
+def output_shape(net, input_size: tuple[int, ...]):
+    """The shape of what the network gives for an input of this size; of several outputs, the shape of each."""
+    return _shapes(_try(net, input_size))
+
+
+def _try(net, input_size):
+    import torch
+
+    like = next(net.parameters(), torch.zeros(()))
+    return forward(net, torch.zeros(input_size, dtype=like.dtype, device=like.device))
+
+
+def _shapes(value):
+    return tuple(map(_shapes, value)) if isinstance(value, tuple | list) else tuple(value.shape)
+
+
 def layers(net, input_size: tuple[int, ...]) -> tuple[str, ...]:
-    """The layers that learn, as they are used for an input of this size: kind, weight's shape, output's shape.
+    """The layers that learn, in the order in which an input of this size meets them: kind, weight's and output's shape.
 
     For example "Conv2d (6, 1, 5, 5) + bias -> (1, 6, 24, 24)".
     """
@@ -78,9 +100,8 @@ def layers(net, input_size: tuple[int, ...]) -> tuple[str, ...]:
         used.append(" ".join([*words, "->", str(tuple(out.shape) if isinstance(out, torch.Tensor) else "")]))
 
     hooks = [m.register_forward_hook(note) for m in net.modules() if any(True for _ in m.parameters(recurse=False))]
-    like = next(net.parameters(), torch.zeros(()))
     try:
-        forward(net, torch.zeros(input_size, dtype=like.dtype, device=like.device))
+        _try(net, input_size)
     finally:
         for hook in hooks:
             hook.remove()
@@ -97,7 +118,8 @@ def eval(net) -> None:  # noqa: A001  PyTorch's word
     net.eval()
 
 
-STEPS = {f.__name__: f for f in (set_weights, forward, gradient, count_parameters, layers, train, eval)}
+STEPS = {f.__name__: f for f in (set_weights, forward, gradient, count_parameters, weight_shapes, output_shape, layers,
+                                    train, eval)}
 
 
 @contextlib.contextmanager

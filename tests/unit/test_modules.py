@@ -102,6 +102,19 @@ def test_layers_say_what_is_used_and_how_large_it_is():
         "Conv2d (6, 1, 5, 5) + bias -> (3, 6, 4, 4)", "Linear (10, 96) -> (3, 10)")
 
 
+def test_shapes_are_sorted_and_those_of_several_outputs_told_one_by_one():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 2), nn.Conv2d(1, 4, (1, 3))
+
+        def forward(self, x):
+            return self.b(x), self.a(x)
+
+    assert modules.weight_shapes(Two()) == ("(4, 1, 1, 3)", "(2, 3)", "(2,)", "(4,)")
+    assert modules.output_shape(Two(), (5, 1, 2, 3)) == ((5, 4, 2, 1), (5, 1, 2, 2))
+
+
 def test_a_large_network_is_looked_at_without_its_memory():
     def large():
         return nn.Sequential(nn.Flatten(), nn.Linear(10**6, 10**6))
