@@ -7,16 +7,12 @@ Mistakes are the oracle with one thing changed.
 from textwrap import dedent
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
 from cnnlab.probes import strided
-
-try:
-    import torch
-    import torch.nn.functional as F
-    from torch import nn
-except ModuleNotFoundError as e:
-    raise ModuleNotFoundError("The exercises from notebook 09 on need PyTorch: pip install torch==2.13.0") from e
 
 
 def whole(seed, *shape):
@@ -108,10 +104,6 @@ NAIVE_INCEPTION = Exercise(
                 lambda x, w1, w3, w5: naive_with(x, w1, flipped(w3), flipped(w5))),
         Mistake("convolutions_of_the_pooled", "The convolutions get the pooled input. All four branches get `x`.",
                 lambda x, *w: torch.cat([naive_with(F.max_pool2d(x, 3, 1, 1), *w, order=(0, 1, 2)), F.max_pool2d(x, 3, 1, 1)], 1)),
-        Mistake("cropped", "Height and width have shrunk: every branch is cut to what the 5×5 filters give without "
-                "padding. Pad instead, so that all keep the size of the input.",
-                lambda x, w1, w3, w5: torch.cat([F.conv2d(F.pad(x, [2] * 4), w5)[:, :, 1:-1, 1:-1][:, :0],
-                                                 naive_with(x, w1, w3, w5)[:, :, 1:-1, 1:-1]], 1)),
     ],
     alternatives=[naive_same, naive_filled],
     hints=[
@@ -168,7 +160,7 @@ def naive_by_dot(c_in, n1, n3, n5, height, width):
     return c_in + n1 + n3 + n5, weights, height * weights * width
 
 
-def cost_mistakes(right, wrong_kernels, wrong_branch, bias, arguments):
+def cost_mistakes(right, wrong_kernels, wrong_branch, bias):
     """What is done wrong in both prices alike."""
     return [
         Mistake("kernels_not_squared", "A k×k filter has k·k weights for each channel; here it is counted with k.", wrong_kernels),
@@ -201,7 +193,7 @@ NAIVE_COST = Exercise(
             lambda c, n1, n3, n5, h, w: (n1 + n3 + n5 + c, c * (n1 + 3 * n3 + 5 * n5), c * (n1 + 3 * n3 + 5 * n5) * h * w),
             Mistake("pooling_forgotten", "The channels that pooling passes on are missing from the output: all of the input's.",
                     lambda *a: (naive_cost(*a)[0] - a[0], *naive_cost(*a)[1:])),
-            lambda c, n1, n3, n5, h, w: n1 + n3 + n5, "naive"),
+            lambda c, n1, n3, n5, h, w: n1 + n3 + n5),
         Mistake("pooling_learns", "The pooling is counted as a layer with weights. It learns nothing and multiplies nothing.",
                 lambda c, n1, n3, n5, h, w: (n1 + n3 + n5 + c, naive_cost(c, n1, n3, n5, h, w)[1] + 9 * c * c,
                                              (naive_cost(c, n1, n3, n5, h, w)[1] + 9 * c * c) * h * w)),
@@ -281,7 +273,7 @@ BOTTLENECK_COST = Exercise(
             Mistake("input_passed_on", "The output is counted with all channels of the input. The 1×1 convolution after the "
                     "pooling leaves `proj` of them.",
                     lambda *a: (bottleneck_cost(*a)[0] - a[6] + a[0], *bottleneck_cost(*a)[1:])),
-            lambda c, n1, r3, n3, r5, n5, p, h, w: n1 + r3 + n3 + r5 + n5 + p, "bottleneck"),
+            lambda c, n1, r3, n3, r5, n5, p, h, w: n1 + r3 + n3 + r5 + n5 + p),
         Mistake("reductions_are_free", "The 1×1 convolutions in front of the 3×3 and the 5×5 are not counted.",
                 bottleneck_weights(lambda c, n1, r3, n3, r5, n5, p: c * (n1 + p) + 9 * r3 * n3 + 25 * r5 * n5)),
         Mistake("projection_is_free", "The 1×1 convolution after the pooling is not counted.",
@@ -408,7 +400,7 @@ def variant(base, **changes):
 def inception_probe(widths, size, seed, part=""):
     x = double(seed, *size)
     out = widths[1] + widths[3] + widths[5] + widths[6]
-    return call(*widths, steps=[("count_parameters", {}), ("layers", {"input_size": size}), ("set_weights", {"seed": seed}),
+    return call(*widths, steps=[("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
                                 ("forward", {"x": x}), ("gradient", {"x2": x, "dy": double(seed + 1, size[0], out, *size[2:])})],
                 device="cpu", part=part)
 
@@ -422,7 +414,7 @@ def random_inception(rng):
 INCEPTION = Exercise(
     id="Inception", points=4,
     oracle=InceptionOracle,
-    probes=[inception_probe([1, 1, 2, 3, 1, 2, 4], (1, 1, 3, 4), 1), inception_probe([3, 2, 4, 5, 2, 6, 1], (2, 3, 5, 4), 2)],
+    probes=[inception_probe([1, 1, 2, 3, 5, 2, 4], (1, 1, 3, 4), 1), inception_probe([3, 2, 4, 5, 6, 7, 1], (2, 3, 5, 4), 2)],
     random=random_inception,
     mistakes=[
         Mistake("no_relu_in_between", "There is no ReLU between the 1×1 convolutions and the 3×3 and 5×5. Every convolution "
@@ -458,14 +450,13 @@ INCEPTION = Exercise(
         "Six convolutions have parameters. Which get the input of the module, which the output of another, and which that "
         "of the pooling?",
         dedent("""\
-        The report lists the layers in the order in which they are used, each with the shape of its weight:
+        The shapes of the weights of `Inception(3, 2, 4, 5, 6, 7, 1)`:
 
         ```
-        Inception(3, 2, 4, 5, 2, 6, 1):
-            (2, 3, 1, 1)                      1×1
-            (4, 3, 1, 1), then (5, 4, 3, 3)   3×3 behind its bottleneck
-            (2, 3, 1, 1), then (6, 2, 5, 5)   5×5 behind its bottleneck
-            (1, 3, 1, 1)                      after the pooling
+        (2, 3, 1, 1)                      1×1
+        (4, 3, 1, 1), then (5, 4, 3, 3)   3×3 behind its bottleneck
+        (6, 3, 1, 1), then (7, 6, 5, 5)   5×5 behind its bottleneck
+        (1, 3, 1, 1)                      after the pooling
         ```"""),
         dedent("""\
         ```
@@ -621,11 +612,10 @@ class NoHidden(nn.Module):
         return self.out(F.relu(self.conv(F.avg_pool2d(x, 5, 3))).flatten(1))
 
 
-def head_probe(arguments, n, seed, widths=True):
-    c_in, classes = arguments[:2]
-    x = double(seed, n, c_in, 14, 14)
+def head_probe(arguments, n, seed):
+    x = double(seed, n, arguments[0], 14, 14)
     return call(*arguments, steps=[
-        ("count_parameters", {}), ("layers", {"input_size": (n, c_in, 14, 14)}), ("set_weights", {"seed": seed}), ("eval", {}),
+        ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}), ("eval", {}),
         ("forward", {"x": x})], device="cpu")
 
 
@@ -637,7 +627,8 @@ AUXILIARY_HEAD = Exercise(
     id="AuxiliaryHead", points=3,
     oracle=HeadOracle,
     probes=[head_probe((1, 2, 3, 5), 1, 1), head_probe((3, 4, 2, 7), 2, 2),
-            call(512, 1000, steps=[("count_parameters", {}), ("layers", {"input_size": (1, 512, 14, 14)})], device="meta")],
+            call(512, 1000, steps=[("count_parameters", {}), ("output_shape", {"input_size": (1, 512, 14, 14)})],
+                 device="meta")],
     random=random_head,
     mistakes=[
         Mistake("max_pooling", "It takes the maximum of each window. This pooling averages.",
@@ -657,7 +648,7 @@ AUXILIARY_HEAD = Exercise(
         Mistake("dropout_scales_in_evaluation", "In evaluation the hidden values are multiplied by 0.3. PyTorch's dropout "  # 103
                 "scales in training instead, and does nothing in evaluation.", variant(HeadOracle, dropout=ScalesInEvaluation)),
         Mistake("softmax", "It returns probabilities. Return the logits: the loss has the softmax in it.",  # 104
-                variant(HeadOracle, end=lambda: nn.Softmax(1))),
+                variant(HeadOracle, end=staticmethod(lambda: nn.Softmax(1)))),
         Mistake("relu_at_the_end", "There is a ReLU on the logits, which may be negative.", variant(HeadOracle, end=nn.ReLU)),
         Mistake("no_bias", "The 1×1 convolution has no bias.", variant(HeadOracle, bias=False)),
         Mistake("relu_before_the_pooling", "The convolution and its ReLU come before the pooling. An average of ReLUs is not "
@@ -794,12 +785,10 @@ class GoogLeNetOracle(nn.Module):
     """Oracle: the maps as one chain, cut at the heads.  Class attributes are what mistakes change."""
 
     pool = staticmethod(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
-    dropout, heads_in_evaluation, head_moves_on = nn.Dropout, False, False
+    dropout, heads_in_evaluation = nn.Dropout, False
     average = staticmethod(lambda x: x.mean((2, 3)))
     end = nn.Identity
-    count = staticmethod(lambda c, n1, r3, n3, r5, n5, proj: n1 + n3 + n5 + proj)
     bias = True
-    order = staticmethod(lambda logits, heads: (logits, *heads))
 
     def __init__(self, table, num_classes, widths):
         super().__init__()
@@ -825,7 +814,7 @@ class GoogLeNetOracle(nn.Module):
             if (self.training or self.heads_in_evaluation) and i < len(self.heads):
                 heads.append(self.heads[i](x))
         logits = self.classify(self.average(x))
-        return self.order(logits, heads) if self.training or self.heads_in_evaluation else logits
+        return (logits, *heads) if self.training or self.heads_in_evaluation else logits
 
 
 class GoogLeNetAlternative(nn.Module):
@@ -867,20 +856,18 @@ class GoogLeNetByLists(GoogLeNetAlternative):
         return (logits, *outputs.values()) if self.training else logits
 
 
-class TwoStems(GoogLeNetOracle):
-    """The stem without its last pooling."""
-
+class ShortStem(GoogLeNetOracle):
     def __init__(self, table, num_classes, widths):
         super().__init__(table, num_classes, widths)
         self.pieces[0][0] = self.pieces[0][0][:-1]
+        for head in self.heads:
+            head.steps[4] = nn.Linear(128 * 8 * 8, 1024)  # as it would have to be on maps of 28×28
 
 
-class SharedHead(GoogLeNetOracle):
+class FirstHeadOnly(GoogLeNetOracle):
     def forward(self, x):
-        if not self.training:
-            return super().forward(x)
-        logits, *heads = super().forward(x)
-        return (logits, *heads[:1])
+        given = super().forward(x)
+        return given[:2] if self.training else given
 
 
 class NoHeads(GoogLeNetOracle):
@@ -891,14 +878,15 @@ class NoHeads(GoogLeNetOracle):
         return self.classify(self.average(self.pieces[0](x)))
 
 
-SMALL = ((2, 3, 4, 1, 2, 3), "pool", (3, 2, 5, 2, 1, 2))
-WITH_HEADS = ((2, 3, 4, 1, 2, 3), "head", "pool", (3, 2, 5, 2, 1, 2), "head", (4, 2, 3, 1, 3, 5))
+SMALL = ((2, 3, 4, 1, 2, 6), "pool", (3, 2, 5, 4, 1, 6))
+WITH_HEADS = ((2, 3, 4, 1, 2, 6), "head", (3, 2, 5, 4, 1, 6), "head", "pool", (4, 2, 3, 1, 3, 5))
+SHAPES = ("output_shape", {"input_size": (2, 3, 112, 112)})  # the stem makes 14×14 of it
 
 
 def net_probe(table, classes, widths, size, seed):
     x = double(seed, *size)
     return call(table, classes, widths, steps=[
-        ("eval", {}), ("count_parameters", {}), ("layers", {"input_size": size}), ("set_weights", {"seed": seed}), ("forward", {"x": x})],
+        ("eval", {}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}), ("forward", {"x": x})],
         device="cpu")
 
 
@@ -913,12 +901,33 @@ GOOGLENET = Exercise(
     id="GoogLeNet", points=4,
     oracle=GoogLeNetOracle,
     probes=[net_probe(SMALL, 3, (4, 3, 5), (1, 3, 36, 40), 1),
-            net_probe(((1, 2, 3, 4, 5, 6), (3, 1, 2, 2, 4, 2), "pool"), 4, (2, 5, 6), (2, 3, 45, 33), 2),
-            call(WITH_HEADS, 5, (6, 4, 7), steps=[
-                ("count_parameters", {}), ("layers", {"input_size": (2, 3, 112, 112)}), ("forward", {"x": np.zeros((2, 3, 112, 112), np.float32)[:, :, :1, :1].repeat(112, 2).repeat(112, 3)})],
-                device="meta")],
+            net_probe(((1, 2, 3, 4, 5, 6), (3, 1, 2, 2, 4, 5), "pool"), 4, (2, 5, 6), (2, 3, 45, 33), 2),
+            call(WITH_HEADS, 5, (6, 4, 7), steps=[("count_parameters", {}), SHAPES, ("eval", {}), SHAPES], device="meta")],
     random=random_net,
-    mistakes=[],
+    mistakes=[
+        Mistake("heads_in_evaluation", "In evaluation the heads are computed too. `self.training` tells which mode it is.",
+                variant(GoogLeNetOracle, heads_in_evaluation=True)),
+        Mistake("no_heads", "There are no auxiliary classifiers. The entry \"head\" makes one, on the maps at that place.", NoHeads),
+        Mistake("first_head_only", "In training the outputs are incomplete: each head of the table gives one.", FirstHeadOnly),
+        Mistake("pooling_rounds_down", "A pooling between the modules rounds its size down. With `ceil_mode=True` the last, "
+                "incomplete window counts.", variant(GoogLeNetOracle, pool=staticmethod(lambda: nn.MaxPool2d(3, 2)))),
+        Mistake("pooling_by_two", "A pooling between the modules has 2×2 windows. They are 3×3, at stride 2.",
+                variant(GoogLeNetOracle, pool=staticmethod(lambda: nn.MaxPool2d(2, 2, ceil_mode=True)))),
+        Mistake("average_pooling_in_between", "A pooling between the modules averages. It takes the maximum.",
+                variant(GoogLeNetOracle, pool=staticmethod(lambda: nn.AvgPool2d(3, 2, ceil_mode=True)))),
+        Mistake("maximum_at_the_end", "The maximum of each last map is taken. It should be the mean.",
+                variant(GoogLeNetOracle, average=staticmethod(lambda x: x.amax((2, 3))))),
+        Mistake("sum_at_the_end", "Each last map is added up. It should be the mean.",
+                variant(GoogLeNetOracle, average=staticmethod(lambda x: x.sum((2, 3))))),
+        Mistake("dropout_in_evaluation", "Dropout is active in evaluation too.", variant(GoogLeNetOracle, dropout=AlwaysDrops)),  # 102
+        Mistake("dropout_scales_in_evaluation", "In evaluation the means are multiplied by 0.6. PyTorch's dropout scales in "
+                "training instead.", variant(GoogLeNetOracle, dropout=ScalesInEvaluation)),  # 103
+        Mistake("softmax", "It returns probabilities. Return the logits.",  # 104
+                variant(GoogLeNetOracle, end=staticmethod(lambda: nn.Softmax(1)))),
+        Mistake("no_bias", "The last layer has no bias.", variant(GoogLeNetOracle, bias=False)),  # 88
+        Mistake("stem_without_its_last_pooling", "The maps are twice as large as they should be: the stem's last pooling is missing.",
+                ShortStem),
+    ],
     alternatives=[GoogLeNetAlternative, GoogLeNetByLists],
     hints=[
         "While you walk through the table: which number do you need for every entry, and which entries change it?",
