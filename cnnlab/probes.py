@@ -48,7 +48,7 @@ class Probe:
     @property
     def size(self) -> int:
         """How many numbers go in: the smallest failing probe is the one to show."""
-        return sum(np.size(v) for v in self.inputs() if not isinstance(v, str))
+        return sum(map(_size, self.inputs()))
 
     def inputs(self) -> list:
         """Every value that goes in: the arguments of the call and of its steps, in order."""
@@ -61,6 +61,12 @@ class Probe:
 
         return replace(self, args=tuple(map(change, self.args)), kwargs=each(self.kwargs),
                        steps=tuple((name, each(given)) for name, given in self.steps))
+
+
+def _size(value):
+    if isinstance(value, tuple):
+        return sum(map(_size, value))
+    return 0 if isinstance(value, str) else np.size(value)
 
 
 @dataclass(frozen=True)

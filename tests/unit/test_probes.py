@@ -54,3 +54,7 @@ def test_what_a_probe_cannot_hold_is_refused_with_what_it_can(value, named):
 def test_an_unknown_exercise_is_answered_with_the_nearest_name():
     with pytest.raises(ValueError, match="Did you mean brighten"):
         load("brigten")
+
+
+def test_the_size_of_a_probe_counts_numbers_in_nested_tuples_and_no_words():
+    assert Probe((((1, 2, 3), "pool", (4, (5,))), np.zeros((2, 3))), {"k": 7, "word": "abc"}).size == 5 + 6 + 1
