@@ -262,7 +262,7 @@ plt.show()
 # - **every** convolution has a bias and is followed by ReLU; height and width stay as they are;
 # - `forward(x)` takes (N, c_in, H, W) and returns (N, n1 + n3 + n5 + proj, H, W), the branches in this order.
 
-# %% tags=["exercise:Inception"]
+# %% tags=["exercise:inception_module"]
 class Inception(nn.Module):
     """An Inception module with bottlenecks (Szegedy et al., 2014, figure 2b)."""
 
@@ -284,8 +284,8 @@ class Inception(nn.Module):
         return torch.cat([one, three, five, F.relu(self.project(pooled))], dim=1)
         ### END SOLUTION
 
-# %% tags=["check:Inception"]
-check("Inception", Inception)
+# %% tags=["check:inception_module"]
+check("inception_module", Inception)
 
 # %% [markdown]
 # ## The end of the network
@@ -341,7 +341,7 @@ print(f"after pooling {pooled_head:,}; on the flattened maps {flat_head:,}, {fla
 # - a fully connected layer to `hidden`; ReLU; dropout with $p = 0.7$, in training only;
 # - a fully connected layer to `num_classes`. `forward` returns its logits.
 
-# %% tags=["exercise:AuxiliaryHead"]
+# %% tags=["exercise:auxiliary_head"]
 class AuxiliaryHead(nn.Module):
     """An auxiliary classifier on maps of 14×14 (Szegedy et al., 2014, section 5)."""
 
@@ -362,8 +362,8 @@ class AuxiliaryHead(nn.Module):
         return self.classify(x)                              # (N, num_classes)
         ### END SOLUTION
 
-# %% tags=["check:AuxiliaryHead"]
-check("AuxiliaryHead", AuxiliaryHead)
+# %% tags=["check:auxiliary_head"]
+check("auxiliary_head", AuxiliaryHead)
 
 # %% [markdown]
 # ### Exercise: the loss with three parts
@@ -423,7 +423,7 @@ def stem(c_in, c1, c2, c3):
 # `forward(x)` takes (N, 3, H, W). In training it returns a tuple, the logits and then those of each head; in
 # evaluation the logits alone, and the heads are not computed.
 
-# %% tags=["exercise:GoogLeNet"]
+# %% tags=["exercise:googlenet"]
 class GoogLeNet(nn.Module):
     """GoogLeNet (Szegedy et al., 2014, table 1) from a table of its modules."""
 
@@ -455,8 +455,8 @@ class GoogLeNet(nn.Module):
         return (logits, *heads) if self.training else logits
         ### END SOLUTION
 
-# %% tags=["check:GoogLeNet"]
-check("GoogLeNet", GoogLeNet)
+# %% tags=["check:googlenet"]
+check("googlenet", GoogLeNet)
 
 # %%
 m = MODULES

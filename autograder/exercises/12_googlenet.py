@@ -412,7 +412,7 @@ def random_inception(rng):
 
 
 INCEPTION = Exercise(
-    id="Inception", points=4,
+    id="inception_module", points=4,
     oracle=InceptionOracle,
     probes=[inception_probe([1, 1, 2, 3, 5, 2, 4], (1, 1, 3, 4), 1), inception_probe([3, 2, 4, 5, 6, 7, 1], (2, 3, 5, 4), 2)],
     random=random_inception,
@@ -624,7 +624,7 @@ def random_head(rng):
 
 
 AUXILIARY_HEAD = Exercise(
-    id="AuxiliaryHead", points=3,
+    id="auxiliary_head", points=3,
     oracle=HeadOracle,
     probes=[head_probe((1, 2, 3, 5), 1, 1), head_probe((3, 4, 2, 7), 2, 2),
             call(512, 1000, steps=[("count_parameters", {}), ("output_shape", {"input_size": (1, 512, 14, 14)})],
@@ -898,7 +898,7 @@ def random_net(rng):
 
 
 GOOGLENET = Exercise(
-    id="GoogLeNet", points=4,
+    id="googlenet", points=4,
     oracle=GoogLeNetOracle,
     probes=[net_probe(SMALL, 3, (4, 3, 5), (1, 3, 36, 40), 1),
             net_probe(((1, 2, 3, 4, 5, 6), (3, 1, 2, 2, 4, 5), "pool"), 4, (2, 5, 6), (2, 3, 45, 33), 2),
