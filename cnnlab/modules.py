@@ -124,12 +124,20 @@ STEPS = {f.__name__: f for f in (set_weights, forward, gradient, count_parameter
 
 @contextlib.contextmanager
 def on(device: str):
-    """In the block tensors and modules are made on `device`, with the same random numbers each time."""
+    """In the block tensors and modules are made on `device`, with the same random numbers each time, by one thread.
+
+    A check computes little, and threads that wait for each other on a busy machine take a hundred times as long.
+    """
     import torch
 
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        torch.manual_seed(0)
-        yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            torch.manual_seed(0)
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def tensor(value, device: str):

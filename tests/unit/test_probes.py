@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cnnlab.compare import same
-from cnnlab.probes import Raises, decode, encode, load, strided
+from cnnlab.probes import Probe, Raises, decode, encode, load, strided
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(),
                   hnp.arrays(st.sampled_from([np.float64, np.float32, np.int64]),
