@@ -68,7 +68,9 @@ print("answer in the middle of each dot, a filter a row:\n", peaks.round(2))
 #
 # Four branches see the same input:
 #
-# - a 1×1 convolution, - a 3×3 convolution, - a 5×5 convolution,
+# - a 1×1 convolution,
+# - a 3×3 convolution,
+# - a 5×5 convolution,
 # - 3×3 max pooling at stride 1.
 #
 # All keep height and width, so their outputs fit on top of each other: they are **concatenated** along the channels.
@@ -162,7 +164,7 @@ print(f"all: {naive_total / 1e6:5.0f} million, and {channels} channels go on")
 
 # %% [markdown]
 # The 5×5 branch costs most with the fewest filters: 25 weights for each pair of channels. 854 million multiply-adds
-# for one module is more than all of AlexNet. And 672 channels go on, since pooling passes on all 256 it gets: a module
+# go into one module, when the authors had allowed themselves 1.5 billion for a whole network. And 672 channels go on, since pooling passes on all 256 it gets: a module
 # cannot have fewer channels than its input. After a few modules nothing is affordable any more.
 
 # %% [markdown]
@@ -202,7 +204,7 @@ channels, weights, total = bottleneck_cost(256, 128, 64, 192, 64, 96, 64, 28, 28
 print(f"{total / 1e6:.0f} million multiply-adds, {naive_total / total:.1f} times fewer; {channels} channels go on")
 
 # %% [markdown]
-# 3.2 times fewer, not $256/64 = 4$: the 1×1 convolutions cost something too, and the 1×1 branch is as it was. The
+# 3.1 times fewer, not $256/64 = 4$: the 1×1 convolutions cost something too, and the 1×1 branch is as it was. The
 # module now hands on 480 channels. That number is chosen, where before it could only grow.
 #
 # The 1×1 convolutions are followed by ReLU like all others, so each also adds a non-linearity. Nobody claims that
@@ -247,10 +249,10 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Dark: the modules as they are, together 1,108 million multiply-adds. Grey: the same filters without bottlenecks on
-# the same inputs, 4,850 million, 4.4 times as much. Hatched: naive modules all the way, each on the output of the one
+# Dark: the modules as they are, together 1,104 million multiply-adds. Grey: the same filters without bottlenecks on
+# the same inputs, 3,881 million, 3.5 times as much. Hatched: naive modules all the way, each on the output of the one
 # before. From 3b on the channels that pooling keeps passing on make everything wider; the last module would put out
-# 5,648 channels instead of 1,024.
+# 4,944 channels instead of 1,024.
 
 # %% [markdown]
 # ### Exercise: the Inception module
@@ -480,44 +482,60 @@ print(f"kept after training: {kept:,}, {60_965_224 / kept:.1f} times fewer than 
 # %% [markdown]
 # ## What the heads are for
 #
-# The heads were meant to bring gradients to the lower modules. We can look, at least at the start: the real network
-# with He's initialisation, one batch of crops of photographs with random labels, and the norm of the gradient in each
-# module, once for the network's own loss and once for the two auxiliary losses.
+# The heads were meant to bring gradients to the lower modules. We can look, at least at the start: the real network,
+# four crops of photographs with arbitrary labels, and the norm of the gradient in each module, once for the network's
+# own loss and once for the two auxiliary losses. We do so for two ways to choose the first weights: PyTorch's default,
+# whose standard deviation is $1/\sqrt{6}$ of He's, and He's (notebook 08).
 #
-# **Predict.** Which of the two gives larger gradients in 3a? And in 5b?
+# **Predict.** In which of the two cases do the heads help module 3a more?
 
 # %%
+images = np.stack([photo(name)[:224, at:at + 224] for name in ("china", "flower") for at in (0, 200)])
+x = torch.from_numpy(images).permute(0, 3, 1, 2).float() - 0.45                     # (4, 3, 224, 224)
+inceptions = dict(zip(MODULES, (layer for layer in net.layers if isinstance(layer, Inception))))
+
+def gradient_norms():
+    """The norm of the gradient in each module, for the network's own loss and for the auxiliary ones."""
+    labels = torch.tensor([1, 2, 3, 4])
+    logits, aux1, aux2 = net(x)
+    norms = {}
+    for name, loss in {"the network's own loss": F.cross_entropy(logits, labels), "auxiliary losses, × 0.3":
+                       0.3 * (F.cross_entropy(aux1, labels) + F.cross_entropy(aux2, labels))}.items():
+        norms[name] = []
+        for module in inceptions.values():
+            grads = torch.autograd.grad(loss, list(module.parameters()), retain_graph=True, allow_unused=True)
+            norms[name].append(sum(g.pow(2).sum().item() for g in grads if g is not None) ** 0.5)
+    return norms
+
+# %%
+by_start = {"PyTorch's default": gradient_norms()}
 for p in net.parameters():
     if p.dim() > 1:
         nn.init.kaiming_normal_(p, nonlinearity="relu")
-images = np.stack([photo(name)[:224, at:at + 224] for name in ("china", "flower") for at in (0, 200)])
-x = torch.from_numpy(images).permute(0, 3, 1, 2).float() - 0.45                     # (4, 3, 224, 224)
-labels = torch.tensor([1, 2, 3, 4])
-logits, aux1, aux2 = net.train()(x)
-losses = {"the network's own loss": F.cross_entropy(logits, labels),
-          "auxiliary losses, × 0.3": 0.3 * (F.cross_entropy(aux1, labels) + F.cross_entropy(aux2, labels))}
-modules = dict(zip(MODULES, (layer for layer in net.layers if isinstance(layer, Inception))))
-norms = {}
-for name, loss in losses.items():
-    norms[name] = []
-    for module in modules.values():
-        grads = torch.autograd.grad(loss, list(module.parameters()), retain_graph=True, allow_unused=True)
-        norms[name].append(sum(g.pow(2).sum().item() for g in grads if g is not None) ** 0.5)
-
-# %%
-fig, ax = plt.subplots(figsize=(plots.WIDTH, 3), layout="constrained")
-for (name, values), style in zip(norms.items(), ("o-", "s--")):
-    ax.semilogy(list(modules), [v or np.nan for v in values], style, color="0.2", markerfacecolor="white", label=name)
-ax.set(xlabel="module", ylabel="norm of the gradient")
-ax.grid(color="0.9")
-ax.legend(frameon=False)
+    else:
+        nn.init.zeros_(p)
+by_start["He's"] = gradient_norms()
+fig, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3), sharey=True, layout="constrained")
+for ax, (start, norms) in zip(axes, by_start.items()):
+    for (name, values), style in zip(norms.items(), ("o-", "s--")):
+        ax.semilogy(list(inceptions), [v or np.nan for v in values], style, color="0.2", markerfacecolor="white", label=name)
+    ax.set(xlabel="module", title=f"{start} first weights")
+    ax.grid(color="0.9")
+axes[0].set_ylabel("norm of the gradient")
+axes[0].legend(frameon=False)
 plt.show()
-share = norms["auxiliary losses, × 0.3"][0] / norms["the network's own loss"][0]
-print(f"in 3a the auxiliary losses give {share:.1f} times the gradient of the network's own")
+shares = {start: norms["auxiliary losses, × 0.3"][0] / norms["the network's own loss"][0]
+          for start, norms in by_start.items()}
+for start, share in shares.items():
+    print(f"{start:17} in 3a the auxiliary losses give {share:.3g} times the gradient of the network's own")
 
 # %% [markdown]
-# WRITE-ME
-#
+# On the left the network's own gradient (circles) shrinks more than a thousandfold on its way from 5b to 3a. The
+# auxiliary losses (squares) enter half-way, and bring 3a more than a hundred times as much. On the right nearly all of
+# the gradient arrives by itself, and the heads only double it. So the heads help where the first weights are too small,
+# and in 2014 many were.
+
+# %% [markdown]
 # Whether they are *needed* is another question. The authors themselves later found that the heads change little early
 # in training, and argued that they act as a regulariser (Szegedy et al., 2015, *Rethinking the Inception
 # architecture*, section 4). An idea can work for another reason than the one it was built for.
@@ -525,8 +543,11 @@ print(f"in 3a the auxiliary losses give {share:.1f} times the gradient of the ne
 # %% [markdown]
 # ## A small one, trained
 #
-# The handwritten digits of notebook 08 are 8×8 pixels, too small for the stem. Two modules in front of a global
-# average are enough for them. While it trains: how many parameters does it have?
+# The handwritten digits of notebook 08 are 8×8 pixels, too small for the stem. Three modules in front of a global
+# average are enough for them.
+#
+# **Predict.** The LeNet of notebook 08 has 61,706 parameters and got 98.6 % of these test images right. How many
+# parameters will this network have?
 
 # %%
 pictures, y = digits()
@@ -536,10 +557,12 @@ train, test = slice(0, 1437), slice(1437, None)
 torch.manual_seed(0)
 small = nn.Sequential(Inception(1, 8, 4, 8, 4, 8, 4), Inception(28, 8, 12, 16, 4, 8, 8), nn.MaxPool2d(2),
                       Inception(40, 16, 16, 24, 6, 12, 12), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-optimiser = torch.optim.SGD(small.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+for p in small[:-1].parameters():
+    nn.init.kaiming_normal_(p, nonlinearity="relu") if p.dim() > 1 else nn.init.zeros_(p)
+optimiser = torch.optim.SGD(small.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
 
 def step(batch, done):
-    optimiser.param_groups[0]["lr"] = 0.1 * (1 - done) + 0.001
+    optimiser.param_groups[0]["lr"] = 0.05 * (1 - done) + 0.001
     loss = F.cross_entropy(small(pictures[train][batch]), y[train][batch])
     optimiser.zero_grad()
     loss.backward()
@@ -550,7 +573,7 @@ def accuracy():
     with torch.no_grad():
         return (small(pictures[test]).argmax(dim=1) == y[test]).float().mean().item()
 
-history = fit(step, len(y[train]), epochs=12, batch_size=64, evaluate=accuracy)
+history = fit(step, len(y[train]), epochs=15, batch_size=64, evaluate=accuracy)
 
 # %%
 print(f"{sum(p.numel() for p in small.parameters()):,} parameters")
@@ -562,7 +585,9 @@ with torch.no_grad():
 plots.feature_maps({"digit": pictures[test][3].numpy(), **{k: v[3].numpy() for k, v in branch.items()}})
 
 # %% [markdown]
-# WRITE-ME-2
+# Each row is one branch of the second module, for one digit. Some maps are blank for this digit. The 1×1 branch shows
+# the stroke as it came in, the larger windows blur it and pick out parts of it, and the pooling makes it broader: the
+# next module gets all of these at once, and takes what helps.
 
 # %% [markdown] tags=["written:which_branch:3"]
 # ## In your own words
@@ -593,7 +618,7 @@ plots.feature_maps({"digit": pictures[test][3].numpy(), **{k: v[3].numpy() for k
 # | Inception module | 1×1, 3×3, 5×5 and pooling side by side, concatenated along the channels |
 # | weights of a k×k branch | $k^2Cn$; with a bottleneck of r channels $Cr + k^2rn$ |
 # | why 1×1 after the pooling | or the channels can only grow |
-# | the nine modules | widths 256 to 1024; 1,108 million multiply-adds, naive 4,850 million |
+# | the nine modules | widths 256 to 1024; 1,104 million multiply-adds, naive 3,881 million |
 # | global average pooling | (N, C, H, W) to (N, C); the scoring layer has 1,025,000 parameters |
 # | auxiliary classifiers | after 4a and 4d, loss × 0.3 each, in training only |
 # | GoogLeNet in all | 22 layers, 7.0 million parameters, top-5 error 6.7 % (2014) |
