@@ -28,7 +28,7 @@ def nb(names_of):
 
 def test_each_filter_answers_one_to_its_own_dot_and_little_to_the_others(nb):
     peaks = nb["peaks"]
-    np.testing.assert_allclose(np.diag(peaks), 1, atol=1e-6)
+    np.testing.assert_allclose(np.diag(peaks), 1, atol=1e-5)
     assert abs(peaks[np.triu_indices(3, 1)]).max() < 1e-5  # too small a filter sees a flat middle
     assert 0.05 < peaks[np.tril_indices(3, -1)].min() and peaks[np.tril_indices(3, -1)].max() < 0.3
 
