@@ -67,8 +67,8 @@ def test_weights_go_there_and_come_back(name, arguments):
     model = filled(on_meta(name, **arguments))
     back = load_torchvision(NETWORKS[name].torchvision, to_torchvision(model))
     assert repr(back) == repr(model)
-    for key, tensor in model.state_dict().items():
-        assert back.state_dict()[key].equal(tensor) and back.state_dict()[key].data_ptr() != tensor.data_ptr(), key
+    for (key, tensor), (ours, copy) in zip(model.state_dict().items(), back.state_dict().items(), strict=True):
+        assert ours == key and copy.equal(tensor) and copy.data_ptr() != tensor.data_ptr(), key
     assert back.training and all(p.requires_grad and p.dtype == torch.float32 for p in back.parameters())
 
 
