@@ -1,6 +1,7 @@
-"""The zoo's networks are the papers': their counts, the sizes in their tables, their blocks; and how they can be used."""
+"""The zoo's networks are the papers': their counts, sizes and blocks; and they can be used in all the usual ways."""
 
 import functools
+import math
 import os
 import re
 import subprocess
@@ -380,6 +381,13 @@ def test_first_weights_are_those_of_the_papers():
     assert 2.3 / 400 < model.c5.weight.abs().max() <= 2.4 / 400 and model.c3.three.weight.abs().max() <= 2.4 / 25
 
 
+@small
+def test_the_first_loss_is_that_of_a_guess(name):
+    model, x = make(name)
+    loss = F.cross_entropy(model.train()(x), torch.tensor([3, 7])).item()
+    assert loss == pytest.approx(math.log(10), abs=0.25)
+
+
 def test_the_same_seed_makes_the_same_network():
     for name in ("lenet", "lenet_1998", "cifar_resnet20"):
         first, second = (torch.manual_seed(3) and create(name) for _ in range(2))
@@ -415,6 +423,11 @@ def test_the_command_prints_the_table():
     assert re.split(r"  +", second) == ["cifar_resnet20", "3×32×32", "269,722", "0.27M", "paper, table 6", "0",
                                         "40,551,040"]
     assert head.startswith("network")
+
+
+def test_the_command_says_which_networks_there_are():
+    with pytest.raises(SystemExit, match="no network 'lenet6'; there are lenet, lenet_1998, alexnet"):
+        __main__.main(["lenet", "lenet6"])
 
 
 @pytest.mark.parametrize(("published", "code", "shown"), [

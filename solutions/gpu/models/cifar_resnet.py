@@ -39,7 +39,7 @@ class CifarResNet(nn.Module):
         self.stage3 = make_stage(BasicBlock, 32, 64, blocks, 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(64, num_classes)
-        initialise.he(self)
+        initialise.he(self, self.fc)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))                     # (N, 16, H, W)
