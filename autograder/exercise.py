@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,13 +101,36 @@ def _evaluate(exercise, function, probes):
         expected = answer(exercise.oracle, probe)
         if isinstance(expected, Raises):
             raise ValueError(f"{exercise.id}: the oracle itself raises {expected.name} on a probe.")
-        wrong = {m.name: answer(m.run, probe) for m in exercise.mistakes}
-        filled.append(Probe(probe.args, probe.kwargs, expected,
-                            {k: v for k, v in wrong.items() if not _equal(expected, v)}, probe.part, probe.steps, probe.device))
+        filled.append(replace(probe, expected=expected, mistakes=WrongAnswers(exercise.mistakes, probe, expected)))
     return Shipped(exercise.id, exercise.points, function,
                    tuple(inspect.signature(exercise.oracle).parameters), tuple(filled),
                    {m.name: m.says for m in exercise.mistakes}, tuple(exercise.hints),
                    exercise.forbidden)
+
+
+class WrongAnswers(Mapping):
+    """What each mistake returns for a probe, by name, where that is not what is expected.
+
+    Worked out when it is asked for: a grader asks only if an answer is wrong, and then only for the mistakes that
+    fit what it saw before.
+    """
+
+    def __init__(self, mistakes: list[Mistake], probe: Probe, expected):
+        self._run = {m.name: m.run for m in mistakes}
+        self._probe, self._expected, self._known = probe, expected, {}
+
+    def __getitem__(self, name):
+        if name not in self._known:
+            self._known[name] = answer(self._run[name], self._probe)
+        if _equal(self._expected, self._known[name]):
+            raise KeyError(name)
+        return self._known[name]
+
+    def __iter__(self):
+        return (name for name in self._run if name in self)
+
+    def __len__(self):
+        return sum(1 for _ in self)
 
 
 def _as_shipped(probe):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Probe:
     args: tuple
     kwargs: dict
     expected: object = None
-    mistakes: dict = field(default_factory=dict)
+    mistakes: Mapping = field(default_factory=dict)
     part: str = ""
     steps: tuple[tuple[str, dict | None], ...] = ()
     device: str = ""

@@ -494,6 +494,7 @@ images = np.stack([photo(name)[:224, at:at + 224] for name in ("china", "flower"
 x = torch.from_numpy(images).permute(0, 3, 1, 2).float() - 0.45                     # (4, 3, 224, 224)
 inceptions = dict(zip(MODULES, (layer for layer in net.layers if isinstance(layer, Inception))))
 
+# %%
 def gradient_norms():
     """The norm of the gradient in each module, for the network's own loss and for the auxiliary ones."""
     labels = torch.tensor([1, 2, 3, 4])
@@ -562,6 +563,7 @@ for p in small[:-1].parameters():
     nn.init.kaiming_normal_(p, nonlinearity="relu") if p.dim() > 1 else nn.init.zeros_(p)
 optimiser = torch.optim.SGD(small.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
 
+# %%
 def step(batch, done):
     optimiser.param_groups[0]["lr"] = 0.05 * (1 - done) + 0.001
     loss = F.cross_entropy(small(pictures[train][batch]), y[train][batch])
@@ -574,6 +576,7 @@ def accuracy():
     with torch.no_grad():
         return (small(pictures[test]).argmax(dim=1) == y[test]).float().mean().item()
 
+# %%
 history = fit(step, len(y[train]), epochs=15, batch_size=64, evaluate=accuracy)
 
 # %%
