@@ -47,6 +47,10 @@ torch.set_num_threads(1)  # the networks that run here are tiny: sharing their w
 # **Predict.** A network that knows nothing names five of the 1000 classes at random. What is its top-5 error? And
 # what should be that of a network that gives all classes the same score?
 
+# %%
+guessing = 1 - 5 / 1000
+print(f"{guessing:.1%}")
+
 # %% [markdown]
 # It is 99.5 %: the label is among five of 1000 with probability 0.005.
 #
@@ -95,7 +99,7 @@ person = 5.1
 errors = [error for *_, error in winners]
 fig, ax = plt.subplots(figsize=(8.5, 3.4), layout="constrained")
 bars = ax.bar(range(len(winners)), errors, color=["0.8" if not net else "0.5" for _, net, _ in winners])
-ax.bar_label(bars, fmt="%g", padding=2)
+ax.bar_label(bars, fmt="%g", padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
 ax.axhline(person, color="tab:orange", linestyle="--", linewidth=2)
 ax.text(-0.45, person + 0.5, f"a trained person, {person}", color="0.1")
 ax.set_xticks(range(len(winners)), [f"{year}\n{net}" for year, net, _ in winners])
@@ -109,8 +113,9 @@ print(f"the largest fall: {largest_fall[0]:.1f} points, in {largest_fall[1]}")
 # number below a name is the number of layers that learn. The second in 2012, still without a network, had 26.2 %.
 #
 # The 5.1 % are those of one person, on 1500 of the images, after practice (Russakovsky et al., 2015); a second person
-# reached 12.0 %. A good part of their errors came from classes that are alike, such as breeds of dogs, and from classes
-# they did not know existed. So the line is no law of nature, and being below it on this test does not mean seeing as people do.
+# reached 12.0 %. A good part of their errors came from classes that are alike, such as breeds of dogs, and from
+# classes they did not know existed. So the line is no law of nature, and being below it on this test does not mean
+# seeing as people do.
 
 # %% [markdown]
 # ## AlexNet
@@ -123,16 +128,18 @@ print(f"the largest fall: {largest_fall[0]:.1f} points, in {largest_fall[1]}")
 volumes = {"image": (3, 227, 227), "CONV1": (96, 55, 55), "POOL1": (96, 27, 27), "CONV2": (256, 27, 27),
            "POOL2": (256, 13, 13), "CONV3": (384, 13, 13), "CONV4": (384, 13, 13), "CONV5": (256, 13, 13),
            "POOL3": (256, 6, 6)}
-fig, ax = plt.subplots(figsize=(10, 3.3), layout="constrained")
+fig, ax = plt.subplots(figsize=(10, 3.4), layout="constrained")
 x = 0
 for i, (name, shape) in enumerate(volumes.items()):
-    label = ("\n" * 3 if i % 2 else "") + f"{name}\n" + "×".join(map(str, shape))
-    plots.volume(ax, x, (227 - shape[1]) / 2, shape, label, depth=0.3)
+    plots.volume(ax, x, (227 - shape[1]) / 2, shape, depth=0.3)
+    label = f"{name}\n" + "×".join(map(str, shape))
+    ax.text(x + shape[2] / 2, -20 - 55 * (i % 2), label, ha="center", va="top", fontsize=9)
     x += shape[2] + 0.21 * shape[0] + 42
-for name, length in {"FC6": 4096, "FC7": 4096, "FC8": 1000}.items():
-    plots.volume(ax, x, (227 - length / 20) / 2, (1, length / 20, 6), f"{name}\n{length}")
+for i, (name, length) in enumerate({"FC6": 4096, "FC7": 4096, "FC8": 1000}.items()):
+    plots.volume(ax, x, (227 - length / 20) / 2, (1, length / 20, 6))
+    ax.text(x, -20 - 55 * ((i + 1) % 2), f"{name}\n{length}", ha="center", va="top", fontsize=9)
     x += 62
-ax.set(aspect="equal", xlim=(-10, x), ylim=(-20, 260))
+ax.set(aspect="equal", xlim=(-10, x), ylim=(-135, 260))
 ax.axis("off")
 plt.show()
 
@@ -215,7 +222,8 @@ total = sum(parameters for _, parameters, _ in one_tower)
 for name, (shape, parameters, field) in zip(LAYER_NAMES, one_tower):
     seen = f"sees {field:3}" if field else ""
     print(f"{name:8}{'×'.join(map(str, shape)):12}{seen:10}{parameters:12,} {'█' * round(50 * parameters / total)}")
-print(f"{'in all':30}{total:12,}")
+in_convolutions = sum(row[1] for name, row in zip(LAYER_NAMES, one_tower) if name.startswith("CONV"))
+print(f"{'in all':30}{total:12,}, in convolutions {in_convolutions:,}")
 
 # %% [markdown]
 # CONV1 has 96·(11·11·3 + 1) = 34,944, "35K" in lectures. FC6 has 37,752,832 of 62,378,344: it connects 9216 numbers
@@ -265,9 +273,9 @@ plt.show()
 print("  ".join(f"{name} {field}" for name, field in fields.items()))
 
 # %% [markdown]
-# None: a unit of POOL3 sees 195 of 227 pixels. The innermost frames are CONV1 (11) and POOL1 (19). From POOL2 on,
-# neighbouring units lie 16 pixels apart in the image, so each further 3×3 kernel adds 32 pixels: the product of the
-# strides is what counts. The layer that puts the whole image together is FC6.
+# None: a unit of POOL3 sees 195 of 227 pixels. The three frames without a name are CONV1 (11), POOL1 (19) and CONV2
+# (51). From POOL2 on, neighbouring units lie 16 pixels apart in the image, so each further 3×3 kernel adds 32 pixels:
+# the product of the strides is what counts. The layer that puts the whole image together is FC6.
 
 # %% [markdown]
 # ## Local response normalisation
@@ -328,9 +336,10 @@ pattern[[2, 9, 10]] = torch.tensor([40.0, 40, 100])
 kept = {}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 2.6), layout="constrained")
 for ax, scale in zip(axes, (1.0, 0.01)):
-    before = scale * pattern
+    before = scale * pattern                                          # (16,)
     after = LocalResponseNorm()(before[None, :, None, None])[0, :, 0, 0] * 2 ** 0.75
     kept[scale] = (after / before)[[2, 9, 10]].tolist()
+    before, after = before.numpy(), after.numpy()
     ax.bar(range(16), before, color="white", edgecolor="0.2", linestyle="--", label="before")
     ax.bar(range(16), after, color="0.6", label="after")
     for i, share in zip((2, 9, 10), kept[scale]):
@@ -343,10 +352,10 @@ plt.show()
 # The number above a bar is the share that is kept. Alone, the 40 keeps 94 %; beside the 100 only 71 %. A strong
 # response makes its neighbours smaller: *lateral inhibition*, known from nerve cells.
 #
-# In the smaller pattern nothing of the kind happens: each keeps all but nothing. With $\alpha = 10^{-4}$ the sum of
-# squares must reach thousands before it counts beside $k = 2$. AlexNet's inputs are pixels from 0 to 255, less their
-# mean, so its responses are that large. In a network whose inputs have standard deviation 1, this layer is little more than a
-# division by $2^{0.75} = 1.68$.
+# In the smaller pattern nothing of the kind happens: every response keeps its height. With $\alpha = 10^{-4}$ the sum
+# of squares must reach thousands before it counts beside $k = 2$. AlexNet's inputs are pixels from 0 to 255, less
+# their mean, so its responses are that large. In a network whose inputs have standard deviation 1, this layer is
+# little more than a division by $2^{0.75} = 1.68$.
 
 # %% [markdown]
 # ## Pooling that overlaps
@@ -360,8 +369,9 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained")
 plots.row_windows(axes[0], 11, 2, 2, title="2×2, stride 2: side by side")
 plots.row_windows(axes[1], 11, 3, 2, title="3×3, stride 2: overlapping")
 plt.show()
-shared_pixels = 3 - 2
-print(f"55 → {(55 - 3) // 2 + 1} → {(27 - 3) // 2 + 1} → {(13 - 3) // 2 + 1}, remainders {[(s - 3) % 2 for s in (55, 27, 13)]}")
+remainders = {size: ((size - 2) % 2, (size - 3) % 2) for size in (55, 27, 13)}
+for size, (side_by_side, overlapping) in remainders.items():
+    print(f"{size}: 2×2 leaves {side_by_side} row, 3×3 leaves {overlapping} and gives {(size - 3) // 2 + 1}")
 
 # %% [markdown]
 # On the right every second pixel is read by two windows. Odd sizes fit a 3×3 window at stride 2 (notebook 03), and
@@ -417,7 +427,7 @@ plt.show()
 # - `groups` is for CONV2, CONV4 and CONV5. CONV1 and CONV3 read everything;
 # - ReLU follows each convolution. After the ReLU of CONV1 and of CONV2 come NORM, then POOL; after that of CONV5, POOL;
 # - POOL: maximum over 3×3 at stride 2, not padded, rounded down. NORM: `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75,
-#   k=2.0)`, PyTorch's name for the paper's; it crosses the seam between the towers (on two cards it did not);
+#   k=2.0)`, PyTorch's name for the paper's. It runs over all maps, also across the seam between the towers;
 # - `forward(x)`: (N, channels[0], H, W) gives (N, channels[5], H', W'), for any H and W from 67 on.
 #
 # One tower and two towers are worth half of the points each.
@@ -503,7 +513,8 @@ check("alexnet_classifier", AlexNetClassifier)
 #
 # 62 million parameters in float32 are 250 MB, and training needs several times that. To count, no number has to be
 # stored: on PyTorch's **meta** device a tensor has a shape and a dtype, and no memory. `summary` uses it and prints
-# the table that lectures show: sizes, parameters, multiplications with additions, and the bytes of what the layers give.
+# the table that lectures show. A multiply-add is one multiplication with its addition. The last two columns are the
+# memory for one image: what a layer and its ReLU give, and what of it must be kept for the way back.
 
 # %%
 def alexnet(groups=1):
@@ -516,7 +527,7 @@ towers = {1: summary(alexnet(1), (3, 227, 227)), 2: summary(alexnet(2), (3, 227,
 towers[2].lecture()
 
 # %% [markdown]
-# **Predict.** The convolutions hold 6 % of the parameters. What share of the arithmetic do they do?
+# **Predict.** In one tower the convolutions hold 6 % of the parameters. What share of the arithmetic do they do?
 
 # %%
 def by_layer(table, number):
@@ -547,8 +558,8 @@ for groups, table in towers.items():
           f"{table.multiply_adds:,} multiply-adds, {shares[groups][1]:.0%} of them in convolutions")
 
 # %% [markdown]
-# Left and right are nearly mirror images. The convolutions have 6 % of the parameters and do 95 % of the arithmetic (4 %
-# and 92 % in two towers): each of their weights is used at every position of a map, each weight of FC6 once.
+# Left and right are nearly mirror images. The convolutions have 6 % of the parameters and do 95 % of the arithmetic
+# (4 % and 92 % in two towers): each of their weights is used at every position of a map, each weight of FC6 once.
 #
 # Two towers save 1.4 million parameters, of little account beside FC6, and more than a third of the products. The
 # original network has 60,965,224 parameters; the paper says 60 million. To make a network smaller, look at the left
@@ -566,10 +577,10 @@ print(f"weights, gradients and velocities {for_weights / 1e9:.2f} GB; kept for t
 print(f"together {(for_weights + kept_bytes) / 1e9:.2f} GB; the largest single tensor {largest / 1e9:.2f} GB")
 
 # %% [markdown]
-# About twice as much is kept for the way back, and nearly all of that early in the network, where the maps are large; LRN
-# alone keeps about a billion bytes. Together 2.33 GB, by today's bookkeeping, before the gradients of the maps, the next
-# batch and any working memory. On a card of 3 GB that is tight, and for anything larger there is no room. The authors say
-# that only the memory of the cards and their patience limited the size of their network.
+# About twice as much is kept for the way back, and nearly all of that early in the network, where the maps are large;
+# LRN alone keeps about a billion bytes. Together 2.33 GB, by today's bookkeeping, before the gradients of the maps,
+# the next batch and any working memory. On a card of 3 GB that is tight, and for anything larger there is no room.
+# The authors say that only the memory of the cards and their patience limited the size of their network.
 #
 # Half of the maps on each of two cards makes room. The paper found 1.2 points less top-5 error than with a network of
 # half the maps on one card.
@@ -596,8 +607,8 @@ with torch.no_grad():
             full.weight[own, g * depth:(g + 1) * depth] = grouped.weight[own]
     x = torch.randn(1, 3, 227, 227)
     difference = (two(x) - one(x)).abs().max().item()
-zeros = sum((c.weight == 0).sum().item() for c in convolutions(one))
-print(f"largest difference {difference:.1g}; {zeros:,} weights of {sum(c.weight.numel() for c in convolutions(one)):,} are 0")
+zeros, weights = (sum(f(c.weight) for c in convolutions(one)) for f in (lambda w: int((w == 0).sum()), torch.numel))
+print(f"largest difference {difference:.1g}; {zeros:,} weights of {weights:,} are 0")
 
 # %% [markdown]
 # The outputs agree. So one tower can do whatever two can, and more; two towers are the cheaper of the two.
@@ -655,19 +666,20 @@ def plateau_rates(errors, lr=0.01, patience=3):
 check("plateau_rates", plateau_rates)
 
 # %% [markdown]
-# Why does the error stop falling, and why does a smaller rate help? Not because the bottom is reached. A model of it:
-# 20 weights in a round bowl, whose bottom is at 0, and gradients that are wrong by random amounts, as those of
-# mini-batches are.
+# Why does the error stop falling, and why does a smaller rate help? Not because the bottom is reached. A model of it,
+# not a network: 20 weights in a round bowl, whose bottom is at 0, and gradients that are wrong by random amounts, as
+# those of mini-batches are. The error is the mean of the squared weights; all begin at 10.
 #
 # **Predict.** With the rate kept at 0.1: does the error go to 0, level off, or grow?
 
 # %%
-def descend(rule, epochs=45, seed=4):
-    """The error after each epoch of 50 noisy steps, and the rates; rule(errors) gives the next rate."""
-    rng, w, errors = np.random.default_rng(seed), np.full(20, 3.0), ()
+def descend(rule, epochs=60, seed=11):
+    """The error after each epoch of 50 noisy steps; rule(errors) gives the rate of the next epoch."""
+    rng, w, errors = np.random.default_rng(seed), np.full(20, 10.0), ()
     for _ in range(epochs):
+        rate = rule(errors)
         for _ in range(50):
-            w = w - rule(errors) * (w + 2 * rng.normal(size=20))          # the gradient, and noise
+            w = w - rate * (w + 2 * rng.normal(size=20))              # the gradient, and noise
         errors += ((w ** 2).mean(),)
     return errors
 
@@ -677,18 +689,18 @@ def constant(errors):
 
 
 def by_plateaus(errors):
-    return plateau_rates(errors, lr=0.1, patience=5)[-1]
+    return plateau_rates(errors, lr=0.1, patience=8)[-1]
 
 # %%
 kept_at, cut = descend(constant), descend(by_plateaus)
-rates = plateau_rates(cut, lr=0.1, patience=5)
+rates = plateau_rates(cut, lr=0.1, patience=8)
 cuts = [i for i in range(1, len(cut)) if rates[i] < rates[i - 1]]
-fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-ax.semilogy(range(1, 46), kept_at, "o:", color="0.6", markersize=4, label="rate 0.1 throughout")
-ax.semilogy(range(1, 46), cut, "-", color="0.1", linewidth=2, label="divided by ten on plateaus")
+fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+ax.semilogy([100, *kept_at], "o:", color="0.6", markersize=4, label="rate 0.1 throughout")
+ax.semilogy([100, *cut], "-", color="0.1", linewidth=2, label="divided by ten on plateaus")
 for i in cuts:
-    ax.axvline(i + 0.5, color="tab:orange", linestyle="--", linewidth=1)
-ax.set(xlabel="epoch", ylabel="error")
+    ax.axvline(i + 0.5, color="tab:orange", linestyle="--", linewidth=1.5)
+ax.set(xlabel="epochs", ylabel="error")
 ax.legend(frameon=False)
 plt.show()
 last_ten = [np.mean(e[-10:]) for e in (kept_at, cut)]
@@ -696,9 +708,11 @@ print(f"mean error of the last ten epochs: {last_ten[0]:.3f} and {last_ten[1]:.4
 
 # %% [markdown]
 # It levels off. Near the bottom the true gradient is small and the noise is not, so each step shakes the weights about
-# as much as it corrects them. The height of this floor is proportional to the learning rate: each cut (dashed line)
-# lowers it about tenfold, as soon as the weights have settled. With a small rate from the start the way there would
-# take ten times as long.
+# as much as it corrects them. The height of this floor is proportional to the learning rate, so each cut (dashed line)
+# lowers it. With the smallest rate from the start, the way there would take a hundred times as long.
+#
+# The rule can be fooled. A low error by mere luck counts as the best, nothing beats it for a while, and the next cut
+# comes too early: try `seed=5`. Hence the patience.
 #
 # PyTorch has the rule as `torch.optim.lr_scheduler.ReduceLROnPlateau`. Its `patience` is one less: the number of bad
 # epochs that are still put up with.
@@ -721,7 +735,8 @@ def ten_crops(image, size):
 picture = torch.tensor(photo("hopper")[20:532].transpose(2, 0, 1))[None]                    # (1, 3, 512, 512)
 stored = F.interpolate(picture, (256, 256), mode="area")[0]
 views = ten_crops(stored, 224)                                        # (10, 3, 224, 224)
-plots.images(*views[:5].permute(0, 2, 3, 1).numpy(), titles=["top left", "top right", "bottom left", "bottom right", "middle"])
+titles = ["top left", "top right", "bottom left", "bottom right", "middle"]
+plots.images(*views[:5].permute(0, 2, 3, 1).numpy(), titles=titles)
 plots.images(*views[5:].permute(0, 2, 3, 1).numpy())
 
 # %% [markdown]
@@ -769,7 +784,7 @@ check("average_probabilities", average_probabilities)
 # Seven small networks, each trained on the same 100 digits of 8×8 pixels from its own first weights, and tested on the
 # other 1,697. So few images make them err, and that is what we want here.
 #
-# **Predict.** One network has about 17 % top-1 error. What is the error of all seven together: also about 17 %, that
+# **Predict.** One network has about 20 % top-1 error. What is the error of all seven together: also about 20 %, that
 # of the best of them, or less than the best?
 
 # %%
@@ -795,8 +810,7 @@ def trained(seed):
     return net.eval()
 
 # %%
-with torch.no_grad():
-    answers = torch.stack([trained(seed)(pixels[others]) for seed in range(7)])             # (7, 1697, 10)
+answers = torch.stack([trained(seed)(pixels[others]).detach() for seed in range(7)])        # (7, 1697, 10)
 truth = labels[others]
 single = [100 * top_k_error(logits, truth, 1) for logits in answers]
 together = [100 * top_k_error(average_probabilities(answers[:m]), truth, 1) for m in range(1, 8)]
@@ -811,13 +825,13 @@ print(f"alone {np.mean(single):.1f} % on average, the best {min(single):.1f} %; 
       f"with mean logits {100 * top_k_error(answers.mean(dim=0), truth, 1):.1f} %")
 
 # %% [markdown]
-# Less than the best: together they make little more than half the errors of one. They have learned the same digits, but
-# their errors are not the same; where they disagree, the average tends to side with those that are right. Each further
-# network helps less than the one before. Here the mean of the logits does as well.
+# Less than the best: together they make about half as many errors as one. They have learned the same digits, but their
+# errors are not the same; where they disagree, the average tends to side with those that are right. The first few help
+# most. Here the mean of the logits does about as well.
 #
-# AlexNet gains less, since it had more data: one network 18.2 % top-5 error on the validation images, five 16.4 %, seven
-# 15.4 %. Two of the seven had first been trained on all of ImageNet, more images than the challenge provides, which is
-# why the challenge lists 16.4 %, the entry without them.
+# AlexNet gained less, with ten thousand times as many images: one network 18.2 % top-5 error on the validation
+# images, five 16.4 %, seven 15.4 %. Two of the seven had first been trained on all of ImageNet, more than the
+# challenge provides. The list of winners above has 16.4 %, the entry without such help.
 
 # %%
 for k in range(1, 6):
@@ -832,8 +846,9 @@ for k in range(1, 6):
 # ## ZFNet
 #
 # Matthew Zeiler and Rob Fergus looked into a trained AlexNet, with a method that notebook 16 takes up. In CONV1 they
-# found filters for very fine and very coarse patterns and few between, and in CONV2 artefacts of the large stride. Their
-# network of 2013, ZFNet, mends this with a smaller kernel and a smaller stride, and has more filters further up:
+# found filters for very fine and very coarse patterns and few between, and in CONV2 artefacts of the large stride.
+# Their network of 2013, ZFNet, mends this with a smaller kernel and a smaller stride, and has more filters further
+# up:
 #
 # | | AlexNet, one tower | ZFNet |
 # |---|---|---|
@@ -860,8 +875,8 @@ for k in range(1, 6):
 # Write the module `ZFNetFeatures(channels=(3, 96, 256, 512, 1024, 512))`: as `AlexNetFeatures` with `groups=1`, but for
 # the differences in the table.
 #
-# So: POOL is the maximum over 3×3 at stride 2, rounded up, all three times. CONV3, CONV4 and CONV5 are 3×3 with padding
-# 1. ReLU follows each convolution, and NORM is the same as in `AlexNetFeatures`.
+# So: POOL is the maximum over 3×3 at stride 2, rounded up, all three times. CONV3, CONV4 and CONV5 are 3×3, padded by
+# one pixel. ReLU follows each convolution, and NORM is the same as in `AlexNetFeatures`.
 #
 # `forward(x)`: (N, channels[0], H, W) gives (N, channels[5], H', W'), for any H and W from 67 on.
 
@@ -882,7 +897,8 @@ class ZFNetFeatures(nn.Module):
 
         self.stem = nn.Sequential(nn.Conv2d(c0, c1, 7, stride=2, padding=1), nn.ReLU(), pool(), norm(),
                                   nn.Conv2d(c1, c2, 5, stride=2), nn.ReLU(), pool(), norm())
-        self.body = nn.Sequential(nn.Conv2d(c2, c3, 3, padding=1), nn.ReLU(), nn.Conv2d(c3, c4, 3, padding=1), nn.ReLU(),
+        self.body = nn.Sequential(nn.Conv2d(c2, c3, 3, padding=1), nn.ReLU(),
+                                  nn.Conv2d(c3, c4, 3, padding=1), nn.ReLU(),
                                   nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU(), pool())
         ### END SOLUTION
 
@@ -896,8 +912,8 @@ class ZFNetFeatures(nn.Module):
 check("zfnet_features", ZFNetFeatures)
 
 # %% [markdown]
-# **Predict.** ZFNet's first filters are smaller, 7×7 in place of 11×11. Does the whole network cost more arithmetic than
-# AlexNet in one tower, or less?
+# **Predict.** ZFNet's first filters are smaller, 7×7 in place of 11×11. Does the whole network cost more arithmetic
+# than AlexNet in one tower, or less?
 
 # %%
 with torch.device("meta"):
@@ -910,8 +926,9 @@ print(f"in all: {ratios['multiply_adds']:.2f} times the multiply-adds and {ratio
       f"{towers[1].parameters:,} parameters: {zfnet.parameters:,}")
 
 # %% [markdown]
-# More: 2.39 times the arithmetic. A smaller stride means more positions, four times as many in CONV1, which outweighs
-# the smaller kernel; and in CONV4 both the maps that are read and the maps that are made have become more.
+# More: 2.18 times the arithmetic. Half the stride means four times as many positions in CONV1, which outweighs the
+# smaller kernel. And in CONV4 and CONV5 both the maps that are read and the maps that are made have become more, so the
+# products of the two have grown most.
 #
 # Of the error rates that are quoted for ZFNet two pairs exist, and they compare different things:
 #
@@ -936,13 +953,13 @@ print(f"in all: {ratios['multiply_adds']:.2f} times the multiply-adds and {ratio
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
-# 18.2 % is the top-5 error of one AlexNet on the validation images; 11.7 % is that of the winning entry of 2013 on the
-# test images, several networks averaged, by a company that started from ZFNet. So one network is set against an
-# ensemble, and the sets of images differ. Fairer pairs are 16.4 and 11.7 % (both challenge entries) or 15.4 and 14.8 %
-# (both ensembles of papers, though AlexNet's seven had extra training data in two). Even these do not isolate the first
-# filter: stride, CONV2, the number of filters, rounding and training changed too. Both errors are top-5, which should be
-# said. The 5.1 % are one trained person's, on 1500 images; another had 12.0 %, so "people" have no single error, and
-# ResNet was below 5.1 % in 2015, two years later.
+# 18.2 % is the top-5 error of one AlexNet on the validation images; 11.7 % is that of the winning entry of 2013 on
+# the test images, several networks averaged, by a company that started from ZFNet. So one network is set against an
+# ensemble, and the sets of images differ. Fairer pairs are 16.4 and 11.7 % (both challenge entries) or 15.4 and 14.8
+# % (both ensembles of papers, though AlexNet's seven had extra training data in two). Even these do not isolate the
+# first filter: stride, CONV2, the number of filters, rounding and training changed too. Both errors are top-5, which
+# should be said. The 5.1 % are one trained person's, on 1500 images; another had 12.0 %, so "people" have no single
+# error, and ResNet was below 5.1 % in 2015, two years later.
 #
 # Experiment: train AlexNet, and AlexNet with only CONV1 changed (7×7, stride 2, and the least that is needed to keep
 # the later sizes), same data, recipe and epochs, several seeds each, one network and the same number of views, and
@@ -953,7 +970,8 @@ print(f"in all: {ratios['multiply_adds']:.2f} times the multiply-adds and {ratio
 #
 # - 1 point: single network against ensemble (or challenge entry), validation against test: at least two of these.
 # - 1 point: more than the first filter changed (two further differences named), so it cannot be credited.
-# - 1 point: 5.1 % is one trained person on part of the images (or: another had 12.0 %); or that ResNet passed it in 2015.
+# - 1 point: 5.1 % is one trained person on part of the images (or: another had 12.0 %); or that ResNet passed it in
+#   2015.
 # - 1 point: an experiment that changes one thing, with equal training and evaluation, and repeats it over seeds.
 # <!-- END SOLUTION -->
 
@@ -983,7 +1001,7 @@ print(f"in all: {ratios['multiply_adds']:.2f} times the multiply-adds and {ratio
 #   Vision, 2015: how the images were collected, five years of results, and section 6.4 on people.
 # - Matthew Zeiler and Rob Fergus, *Visualizing and understanding convolutional networks*, 2014: ZFNet.
 # - Jia Deng and others, *ImageNet: a large-scale hierarchical image database*, 2009.
-# - Alex Krizhevsky, *One weird trick for parallelizing convolutional neural networks*, 2014: the version that torchvision
-#   has.
-# - Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, *Deep residual learning for image recognition*, 2016: the winner
-#   of 2015.
+# - Alex Krizhevsky, *One weird trick for parallelizing convolutional neural networks*, 2014: the version that
+#   torchvision has.
+# - Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, *Deep residual learning for image recognition*, 2016: the
+#   winner of 2015.

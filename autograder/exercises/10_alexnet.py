@@ -120,19 +120,19 @@ TOP_K_ERROR = Exercise(
         Mistake("ties_for_the_network", "Classes that have the same score as the label are not counted against it. A "
                 "network that gives all classes the same score would be always right.",
                 lambda logits, labels, k: _error(logits, labels, k, lambda all_, own: (all_ > own).sum(1))),
-        Mistake("ties_by_position", "Without ties it is right. Where scores are equal, the class that stands first wins; "
-                "the label should lose against all of them.",
+        Mistake("ties_by_position", "Without ties it is right. Where scores are equal, the class that stands first "
+                "wins; the label should lose against all of them.",
                 error_by_stable_sort),
-        Mistake("one_place_too_many", "It takes k + 1 places. With k = 1, one class with a larger score makes the image "
-                "wrong.",
+        Mistake("one_place_too_many", "It takes k + 1 places. With k = 1, one class with a larger score makes the "
+                "image wrong.",
                 lambda logits, labels, k: _error(logits, labels, k + 1)),
-        Mistake("label_is_its_own_rival", "The label's own score counts as one of those that are as large. Only **other** "
-                "classes are its rivals.",
+        Mistake("label_is_its_own_rival", "The label's own score counts as one of those that are as large. Only "
+                "**other** classes are its rivals.",
                 lambda logits, labels, k: _error(logits, labels, k, lambda all_, own: (all_ >= own).sum(1))),
         Mistake("smallest_scores", "It takes the classes with the smallest scores. A large score is a likely class.",
                 error_of_the_smallest),
-        Mistake("over_the_batch", "Scores of different images are compared. Each row is an image: compare within it, along "
-                "axis 1.",
+        Mistake("over_the_batch", "Scores of different images are compared. Each row is an image: compare within it, "
+                "along axis 1.",
                 error_over_the_batch),
         Mistake("mean_over_the_places", "The matches are averaged over all k places. An image is right if any of its k "
                 "places holds the label.",
@@ -158,8 +158,8 @@ TOP_K_ERROR = Exercise(
                   without the label itself
         error  <- the share of images with k or more rivals   # a float
         ```"""),
-        "Counting rivals needs no sorting, and it makes the rule for ties visible: `>=` is against the network, `>` for "
-        "it. `topk` has a rule too, but which of several equal scores it takes is nowhere promised.",
+        "Counting rivals needs no sorting, and it makes the rule for ties visible: `>=` is against the network, `>` "
+        "for it. `topk` has a rule too, but which of several equal scores it takes is nowhere promised.",
     ])
 
 
@@ -311,16 +311,18 @@ LAYER_TABLE = Exercise(
     random=random_table,
     mistakes=[
         Mistake("conv_bias_missing", "The filters lack their biases, one for each.",  # 88
-                lambda input_shape, layers: _table(input_shape, layers, conv=lambda f, k, c, g, _: f * (c // g * k * k))),
+                lambda input_shape, layers: _table(input_shape, layers,
+                                                   conv=lambda f, k, c, g, _: f * (c // g * k * k))),
         Mistake("linear_bias_missing", "The convolutions are right; the linear layers lack their biases.",  # 88
                 lambda input_shape, layers: _table(input_shape, layers, linear=lambda n, f: n * f)),
-        Mistake("all_biases_missing", "Weights are counted, biases are not. Every filter and every output of a linear layer "
-                "has one.",  # 88
+        Mistake("all_biases_missing", "Weights are counted, biases are not. Every filter and every output of a linear "
+                "layer has one.",  # 88
                 lambda input_shape, layers: _table(input_shape, layers, linear=lambda n, f: n * f,
                                                    conv=lambda f, k, c, g, _: f * (c // g * k * k))),
-        Mistake("groups_ignored", "Every layer with one group is right: `groups` is not used. A filter is only C / groups "
-                "deep.",  # 88
-                lambda input_shape, layers: _table(input_shape, layers, conv=lambda f, k, c, g, _: f * (c * k * k + 1))),
+        Mistake("groups_ignored", "Every layer with one group is right: `groups` is not used. A filter is only C / "
+                "groups deep.",  # 88
+                lambda input_shape, layers: _table(input_shape, layers,
+                                                   conv=lambda f, k, c, g, _: f * (c * k * k + 1))),
         Mistake("groups_divide_the_biases", "The biases are divided by the groups as well. There is still one for each "
                 "filter.",  # 88
                 lambda input_shape, layers: _table(input_shape, layers,
@@ -329,12 +331,12 @@ LAYER_TABLE = Exercise(
                 "filters are there; each is only C / groups deep.",  # 88
                 lambda input_shape, layers: _table(input_shape, layers,
                                                    conv=lambda f, k, c, g, _: f // g * (c // g * k * k + 1))),
-        Mistake("depth_of_the_image", "Every filter is counted as deep as the image. It is as deep as what the layer before "
-                "it gives.",  # 88
+        Mistake("depth_of_the_image", "Every filter is counted as deep as the image. It is as deep as what the layer "
+                "before it gives.",  # 88
                 lambda input_shape, layers: _table(input_shape, layers,
                                                    conv=lambda f, k, c, g, first: f * (first // g * k * k + 1))),
-        Mistake("norm_learns", "The normalisation is given parameters. Local response normalisation learns nothing (batch "
-                "norm would).",
+        Mistake("norm_learns", "The normalisation is given parameters. Local response normalisation learns nothing "
+                "(batch norm would).",
                 lambda input_shape, layers: _table(input_shape, layers, norm_learns=1)),
         Mistake("rounds_up", "Where a size does not fit, it is rounded up. A window that hangs over the edge is left "
                 "out.",  # 71
@@ -344,18 +346,21 @@ LAYER_TABLE = Exercise(
                 lambda input_shape, layers: _table(input_shape, layers, size=lambda n, k, s, p: (n + p - k) // s + 1)),
         Mistake("plus_one_missing", "Sizes are short by one: the steps are counted, not the windows.",  # 10
                 lambda input_shape, layers: _table(input_shape, layers, size=lambda n, k, s, p: (n + 2 * p - k) // s)),
-        Mistake("pool_side_by_side", "The pooling windows lie side by side. Here pooling has a stride of its own.",  # 62
+        Mistake("pool_side_by_side",  # 62
+                "The pooling windows lie side by side. Here pooling has a stride of its own.",
                 lambda input_shape, layers: _table(input_shape, layers, pool_stride=lambda k, s: k)),
-        Mistake("flatten_drops_channels", "Flatten counts the pixels of one channel. It lays out all channels in one row.",
+        Mistake("flatten_drops_channels", "Flatten counts the pixels of one channel. It lays out all channels in one "
+                "row.",
                 lambda input_shape, layers: _table(input_shape, layers, flat=lambda s: s[-1] * s[-2])),
-        Mistake("field_ignores_strides", "The receptive field is right as long as all strides before a layer are 1. Behind "
-                "a stride of 2, neighbouring units lie 2 pixels apart in the image.",  # 107
+        Mistake("field_ignores_strides", "The receptive field is right as long as all strides before a layer are 1. "
+                "Behind a stride of 2, neighbouring units lie 2 pixels apart in the image.",  # 107
                 lambda input_shape, layers: _table(input_shape, layers, step=lambda before, own: 1)),
-        Mistake("field_with_the_last_stride", "For the receptive field only the stride of the layer just before counts. "
-                "Strides multiply through all layers before.",  # 107
-                lambda input_shape, layers: _table(input_shape, layers, step=lambda before, own: math.prod(before[-1:]))),
-        Mistake("field_with_added_strides", "For the receptive field the strides are added up. Two layers of stride 3 make "
-                "steps of 9 pixels.",  # 107
+        Mistake("field_with_the_last_stride", "For the receptive field only the stride of the layer just before "
+                "counts. Strides multiply through all layers before.",  # 107
+                lambda input_shape, layers: _table(input_shape, layers,
+                                                   step=lambda before, own: math.prod(before[-1:]))),
+        Mistake("field_with_added_strides", "For the receptive field the strides are added up. Two layers of stride 3 "
+                "make steps of 9 pixels.",  # 107
                 lambda input_shape, layers: _table(input_shape, layers,
                                                    step=lambda before, own: 1 + sum(s - 1 for s in before))),
         Mistake("field_with_own_stride", "A layer's own stride is applied to its own kernel. It matters for the layers "
@@ -365,16 +370,16 @@ LAYER_TABLE = Exercise(
         Mistake("pooling_sees_nothing", "The receptive field does not grow at a pooling layer. Its windows read "
                 "neighbouring units too, and its stride counts as any other.",  # 107
                 lambda input_shape, layers: _table(input_shape, layers, pool_sees=False)),
-        Mistake("field_kernel_added", "Every layer adds its whole kernel to the receptive field. The first pixel of the "
-                "window was seen already: a kernel of k adds k - 1 steps.",
+        Mistake("field_kernel_added", "Every layer adds its whole kernel to the receptive field. The first pixel of "
+                "the window was seen already: a kernel of k adds k - 1 steps.",
                 lambda input_shape, layers: _table(input_shape, layers, reach=lambda k: k, start=0)),
         Mistake("one_pixel_missing", "The receptive fields are short by one: start with the pixel itself.",
                 lambda input_shape, layers: _table(input_shape, layers, start=0)),
     ],
     alternatives=[table_by_match, table_backwards],
     hints=[
-        "What must be remembered from one layer to the next, so that size, parameters and receptive field of the next can "
-        "be computed? It is more than the shape.",
+        "What must be remembered from one layer to the next, so that size, parameters and receptive field of the next "
+        "can be computed? It is more than the shape.",
         dedent("""\
         `(4, 11, 14)` through a convolution with 6 filters, kernel 3, stride 2, padding 1, 2 groups, then 2×2 pooling at
         stride 3:
@@ -397,8 +402,8 @@ LAYER_TABLE = Exercise(
             append (shape, parameters, field)
         ```"""),
         "A filter of a grouped convolution reads only its own group, so it is C / groups deep, but there are as many "
-        "filters, each with a bias. The receptive field of a unit is that of one unit before it, plus `kernel - 1` times "
-        "the distance in the image of two such units, and that distance is the product of all strides before.",
+        "filters, each with a bias. The receptive field of a unit is that of one unit before it, plus `kernel - 1` "
+        "times the distance in the image of two such units, and that distance is the product of all strides before.",
     ])
 
 
@@ -486,14 +491,14 @@ LRN = Exercise(
             call(steps=lrn_steps(5, 1, 6, 3, 2), device="cpu")],
     random=random_lrn,
     mistakes=[
-        Mistake("alpha_divided_by_n", "Alpha is divided by n. That is PyTorch's convention; in the paper's formula alpha "
-                "multiplies the sum itself.",
+        Mistake("alpha_divided_by_n", "Alpha is divided by n. That is PyTorch's convention; in the paper's formula "
+                "alpha multiplies the sum itself.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha / n, beta, k)),
-        Mistake("alpha_times_n", "Alpha is multiplied by n, and PyTorch's layer, which divides by n, is not in use. Only one "
-                "of the two is needed.",
+        Mistake("alpha_times_n", "Alpha is multiplied by n, and PyTorch's layer, which divides by n, is not in use. "
+                "Only one of the two is needed.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha * n, beta, k)),
-        Mistake("one_sided", "The window begins at the channel itself. It should be in the middle: as many channels before "
-                "as after.",
+        Mistake("one_sided", "The window begins at the channel itself. It should be in the middle: as many channels "
+                "before as after.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, lambda x, n: windows(
                     x, n, before=0, after=n - 1))),
         Mistake("window_twice_as_wide", "The window reaches n channels to either side. It has n channels in all.",
@@ -507,8 +512,8 @@ LRN = Exercise(
         Mistake("all_channels", "All channels are summed, whatever `n` is.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, lambda x, n: windows(
                     x, n, before=x.shape[1], after=x.shape[1]))),
-        Mistake("over_space", "The window lies in space, in each channel alone. It runs over neighbouring channels, at one "
-                "pixel.",
+        Mistake("over_space", "The window lies in space, in each channel alone. It runs over neighbouring channels, at "
+                "one pixel.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, space_window)),
         Mistake("not_squared", "The responses are summed, not their squares.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, lambda x, n: windows(x, n, x))),
@@ -517,8 +522,8 @@ LRN = Exercise(
                     x, n).clamp(min=1e-300).sqrt())),
         Mistake("beta_ignored", "With beta = 1 it is right: the denominator is not raised to the power beta.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, 1.0, k)),
-        Mistake("multiplied", "It multiplies by the bracket to the power beta. Strong neighbours should make a response "
-                "smaller.",
+        Mistake("multiplied", "It multiplies by the bracket to the power beta. Strong neighbours should make a "
+                "response smaller.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, -beta, k)),
         Mistake("k_is_one", "The constant in the bracket is always 1, which is PyTorch's default. It should be `k`.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, 1.0)),
@@ -549,8 +554,8 @@ LRN = Exercise(
 
         `F.pad(squares, (0, 0, 0, 0, before, after))` pads the channels: it lists the last axis first."""),
         "PyTorch's layer takes the mean over n channels, zeros at the ends included, so `alpha / n` stands before the "
-        "sum: 10⁻⁴ in the paper is 5·10⁻⁴ there. If all operations are torch's own and none works in place on x, autograd "
-        "does the rest; there is nothing to write for the way back.",
+        "sum: 10⁻⁴ in the paper is 5·10⁻⁴ there. If all operations are torch's own and none works in place on x, "
+        "autograd does the rest; there is nothing to write for the way back.",
     ])
 
 
@@ -635,7 +640,8 @@ def alexnet_by_parts(channels=(3, 96, 256, 384, 384, 256), groups=1):
 
 def features_steps(seed, channels, height, width):
     return [("count_parameters", {}), ("layers", {"input_size": (2, channels[0], height, width)}),
-            ("set_weights", {"seed": seed}), ("eval", None), ("forward", {"x": ints(seed, 1, channels[0], height, width)})]
+            ("set_weights", {"seed": seed}), ("eval", None), ("forward", {""
+                                                              "x": ints(seed, 1, channels[0], height, width)})]
 
 
 SMALL = (1, 4, 6, 8, 10, 12)
@@ -671,8 +677,8 @@ ALEXNET_FEATURES = Exercise(
                 alexnet({"paddings": (2, 2, 1, 1, 1)})),
         Mistake("conv2_not_padded", "CONV2 is not padded. With padding 2 a 5×5 kernel keeps the size.",
                 alexnet({"paddings": (0, 0, 1, 1, 1)})),
-        Mistake("conv2_padded_by_1", "CONV2 has padding 1, which is right for a 3×3 kernel. A 5×5 kernel needs 2 to keep "
-                "the size.",
+        Mistake("conv2_padded_by_1", "CONV2 has padding 1, which is right for a 3×3 kernel. A 5×5 kernel needs 2 to "
+                "keep the size.",
                 alexnet({"paddings": (0, 1, 1, 1, 1)})),
         Mistake("pool_2x2", "Pooling takes 2×2 windows. AlexNet's are 3×3 at stride 2, and overlap.",
                 alexnet({"pool": (2, 2, 2)})),
@@ -682,8 +688,8 @@ ALEXNET_FEATURES = Exercise(
                 alexnet({"pool": (3, 3, 0)})),
         Mistake("no_norm", "All layers that learn are right, and the values are not: NORM is missing.",
                 alexnet({"norm": None})),
-        Mistake("alpha_of_the_paper", "NORM has alpha = 1e-4. PyTorch divides alpha by the window of 5, so the paper's is "
-                "5e-4 here.",
+        Mistake("alpha_of_the_paper", "NORM has alpha = 1e-4. PyTorch divides alpha by the window of 5, so the paper's "
+                "is 5e-4 here.",
                 alexnet({"norm": {"alpha": 1e-4, "k": 2.0}})),
         Mistake("default_norm", "NORM has PyTorch's defaults, where k is 1 and alpha 1e-4.",
                 alexnet({"norm": {}})),
@@ -697,16 +703,16 @@ ALEXNET_FEATURES = Exercise(
                 alexnet({"relu": (True, True, True, True, False)})),
         Mistake("no_relu", "There is no ReLU.",
                 alexnet({"relu": (False,) * 5})),
-        Mistake("no_relu_between", "The ReLU behind CONV3 and CONV4 is missing. ReLU follows each convolution, also where no "
-                "pooling does.",
+        Mistake("no_relu_between", "The ReLU behind CONV3 and CONV4 is missing. ReLU follows each convolution, also "
+                "where no pooling does.",
                 alexnet({"relu": (True, True, False, False, True)})),
         Mistake("no_bias", "The convolutions have no biases.",  # 88
                 alexnet({"bias": False})),
-        Mistake("one_tower_only", "One tower is right. With `groups=2` CONV2, CONV4 and CONV5 should read only their own "
-                "half.",
+        Mistake("one_tower_only", "One tower is right. With `groups=2` CONV2, CONV4 and CONV5 should read only their "
+                "own half.",
                 alexnet(groups_of=lambda g: (1, 1, 1, 1, 1))),
-        Mistake("conv3_grouped", "One tower is right. In two towers CONV3 is the layer that reads the maps of both, so it "
-                "has no groups.",
+        Mistake("conv3_grouped", "One tower is right. In two towers CONV3 is the layer that reads the maps of both, so "
+                "it has no groups.",
                 alexnet(groups_of=lambda g: (1, g, g, g, g))),
         Mistake("only_conv2_grouped", "One tower is right. In two towers CONV4 and CONV5 read only their own half too.",
                 alexnet(groups_of=lambda g: (1, g, 1, 1, 1))),
@@ -716,8 +722,8 @@ ALEXNET_FEATURES = Exercise(
     ],
     alternatives=[alexnet_by_functions, alexnet_by_parts],
     hints=[
-        "Write down the layers in order, from CONV1 to the last POOL. Behind which convolutions does pooling follow, and "
-        "behind which normalisation?",
+        "Write down the layers in order, from CONV1 to the last POOL. Behind which convolutions does pooling follow, "
+        "and behind which normalisation?",
         dedent("""\
         ```
         image   227
@@ -740,9 +746,9 @@ ALEXNET_FEATURES = Exercise(
         `nn.Conv2d(c_in, c_out, kernel_size, stride=…, padding=…, groups=…)`, `nn.MaxPool2d(3, stride=2)`.
 
         `layers(net, input_size)` from `cnnlab.modules` lists what the check sees."""),
-        "Two groups are two layers side by side that share nothing. CONV3 without groups is where the towers exchange what "
-        "they found; without it there would be two networks. A layer without parameters (ReLU, POOL) may be used twice, a "
-        "convolution may not: it would have the same weights in both places.",
+        "Two groups are two layers side by side that share nothing. CONV3 without groups is where the towers exchange "
+        "what they found; without it there would be two networks. A layer without parameters (ReLU, POOL) may be used "
+        "twice, a convolution may not: it would have the same weights in both places.",
     ])
 
 
@@ -828,12 +834,13 @@ ZFNET_FEATURES = Exercise(
                 zfnet(ceil=(False,) * 3)),
         Mistake("last_pool_rounds_down", "The last pooling rounds down. All three round up.",
                 zfnet(ceil=(True, True, False))),
-        Mistake("norm_before_pool", "The layers that learn are right. Behind CONV1 and CONV2 first comes POOL, then NORM.",
+        Mistake("norm_before_pool", "The layers that learn are right. Behind CONV1 and CONV2 first comes POOL, then "
+                "NORM.",
                 zfnet(order="conv relu norm pool")),
         Mistake("no_norm", "The layers that learn are right, and the values are not: NORM is missing.",
                 zfnet(norm=None)),
-        Mistake("alpha_of_the_paper", "NORM has alpha = 1e-4. PyTorch divides alpha by the window of 5, so it is 5e-4 here, "
-                "as in `AlexNetFeatures`.",
+        Mistake("alpha_of_the_paper", "NORM has alpha = 1e-4. PyTorch divides alpha by the window of 5, so it is 5e-4 "
+                "here, as in `AlexNetFeatures`.",
                 zfnet(norm={"alpha": 1e-4, "k": 2.0})),
         Mistake("no_relu_at_the_end", "The ReLU behind CONV5 is missing.",
                 zfnet(relu=(True, True, True, True, False))),
@@ -845,7 +852,8 @@ ZFNET_FEATURES = Exercise(
     ],
     alternatives=[zfnet_by_functions, zfnet_from_alexnet],
     hints=[
-        "Go through the table line by line. Which line changes which argument of which layer of your `AlexNetFeatures`?",
+        "Go through the table line by line. Which line changes which argument of which layer of your "
+        "`AlexNetFeatures`?",
         dedent("""\
         The sizes from an image of 224×224:
 
@@ -868,8 +876,8 @@ ZFNET_FEATURES = Exercise(
         the numbers of filters come from channels             # (N, c0, H, W) -> (N, c5, H', W')
         ```"""),
         "A stride of 4 looks at every fourth place only, and patterns finer than that come out as something else "
-        "(aliasing, notebook 06). Stride 2 keeps more of them, at four times the arithmetic; stride 2 in CONV2 brings the "
-        "maps back to AlexNet's 13×13, so that the rest can stay.",
+        "(aliasing, notebook 06). Stride 2 keeps more of them, at four times the arithmetic; stride 2 in CONV2 brings "
+        "the maps back to AlexNet's 13×13, so that the rest can stay.",
     ])
 
 
@@ -966,17 +974,18 @@ ALEXNET_CLASSIFIER = Exercise(
             classifier_probe(3, 3, 6, 4, 0.0, 5, 3)],
     random=random_classifier,
     mistakes=[
-        Mistake("channels_last", "The layers are right, the values are not: the maps are flattened pixel by pixel, channels "
-                "last. PyTorch lays out one channel after the other.",  # 106
+        Mistake("channels_last", "The layers are right, the values are not: the maps are flattened pixel by pixel, "
+                "channels last. PyTorch lays out one channel after the other.",  # 106
                 classified(flatten=lambda x: x.permute(0, 2, 3, 1).flatten(1))),
         Mistake("columns_first", "The layers are right, the values are not: each map is flattened column by column. "
                 "PyTorch goes row by row.",  # 106
                 classified(flatten=lambda x: x.transpose(2, 3).flatten(1))),
-        Mistake("no_dropout", "Without dropout (p = 0, or evaluation) it is right. In training mode with p = 1 nothing is "
-                "dropped: the dropout is missing, or its probability is not `p`.",
+        Mistake("no_dropout", "Without dropout (p = 0, or evaluation) it is right. In training mode with p = 1 nothing "
+                "is dropped: the dropout is missing, or its probability is not `p`.",
                 classified(drops=(0, 0, 0, 0))),
-        Mistake("nothing_dropped_behind_fc7", "With p = 1 in training, FC8 still gets something: nothing is dropped behind "
-                "FC7. Dropout belongs behind the ReLU of FC6 and of FC7 (torchvision has it before the two layers).",
+        Mistake("nothing_dropped_behind_fc7", "With p = 1 in training, FC8 still gets something: nothing is dropped "
+                "behind FC7. Dropout belongs behind the ReLU of FC6 and of FC7 (torchvision has it before the two "
+                "layers).",
                 classified(drops=(1, 1, 0, 0))),
         Mistake("dropout_on_the_logits", "Logits are dropped: there is a dropout behind FC8.",
                 classified(drops=(0, 1, 1, 1))),
@@ -995,13 +1004,14 @@ ALEXNET_CLASSIFIER = Exercise(
                 classified(bias=False)),
         Mistake("one_hidden_layer", "FC7 is missing: from FC6 it goes straight to the classes.",  # 88
                 one_hidden_layer),
-        Mistake("averaged_maps", "Each map is averaged to one number, as in later networks. Here all c_in·side·side numbers "
-                "go into FC6.",  # 88
+        Mistake("averaged_maps", "Each map is averaged to one number, as in later networks. Here all c_in·side·side "
+                "numbers go into FC6.",  # 88
                 averaged_maps),
     ],
     alternatives=[classifier_by_methods, classifier_by_blocks],
     hints=[
-        "How many numbers does `Flatten` give for maps of (c_in, side, side)? And with p = 1, what does FC8 get in training?",
+        "How many numbers does `Flatten` give for maps of (c_in, side, side)? And with p = 1, what does FC8 get in "
+        "training?",
         dedent("""\
         ```
         (N, 256, 6, 6)
@@ -1023,9 +1033,9 @@ ALEXNET_CLASSIFIER = Exercise(
         forward:
             send x through it
         ```"""),
-        "Dropout makes the next layer work with a random half of its inputs, so that no unit can rely on another one being "
-        "there. It is a module because it must know whether the network is training: `net.train()` and `net.eval()` reach "
-        "it only if it is registered, as an attribute or in a Sequential.",
+        "Dropout makes the next layer work with a random half of its inputs, so that no unit can rely on another one "
+        "being there. It is a module because it must know whether the network is training: `net.train()` and "
+        "`net.eval()` reach it only if it is registered, as an attribute or in a Sequential.",
     ])
 
 
@@ -1101,25 +1111,28 @@ PLATEAU_RATES = Exercise(
             call((8.0, 9.0, 7.0, 9.0, 6.0, 9.0, 5.0, 9.0, 9.5, 4.0), lr=0.01, patience=2)],
     random=random_rates,
     mistakes=[
-        Mistake("one_epoch_too_early", "The rate falls in the very epoch whose error was looked at. That epoch has already "
-                "been trained; the cut is for those after it.",
-                lambda errors, lr=0.01, patience=3: (_rates(errors, lr, patience)[1:] + _rates(errors, lr, patience)[-1:])),
+        Mistake("one_epoch_too_early", "The rate falls in the very epoch whose error was looked at. That epoch has "
+                "already been trained; the cut is for those after it.",
+                lambda errors, lr=0.01, patience=3: (*_rates(errors, lr, patience)[1:],
+                                                     _rates(errors, lr, patience)[-1])),
         Mistake("next_rate_missing", "There is one rate too few: that of the epoch that comes next is missing.",
                 lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience)[:-1]),
         Mistake("first_rate_missing", "There is one rate too few: that of the first epoch, before any error is known.",
                 lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience)[1:]),
-        Mistake("compares_with_the_last_epoch", "Each error is compared with the one before it. An improvement is smaller "
-                "than all errors before.",
+        Mistake("compares_with_the_last_epoch", "Each error is compared with the one before it. An improvement is "
+                "smaller than all errors before.",
                 lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience, better=lambda e, past, best:
                                                            not past or e < past[-1])),
         Mistake("equal_is_an_improvement", "An error that equals the best so far counts as an improvement. It must be "
                 "smaller.",
-                lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience, better=lambda e, past, best: e <= best)),
-        Mistake("larger_is_better", "Epochs with a larger value count as improvements, as for an accuracy. These are errors.",
+                lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience,
+                                                           better=lambda e, past, best: e <= best)),
+        Mistake("larger_is_better", "Epochs with a larger value count as improvements, as for an accuracy. These are "
+                "errors.",
                 lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience, better=lambda e, past, best:
                                                            not past or e > max(past))),
-        Mistake("no_new_count_after_a_cut", "After a cut the counting goes on, so every further epoch without improvement "
-                "cuts again. It should start anew.",
+        Mistake("no_new_count_after_a_cut", "After a cut the counting goes on, so every further epoch without "
+                "improvement cuts again. It should start anew.",
                 lambda errors, lr=0.01, patience=3: _rates(errors, lr, patience, reset=False)),
         Mistake("improvement_does_not_reset", "Epochs without improvement are added up over the whole training. An "
                 "improvement between them should set the count back to 0.",
@@ -1162,9 +1175,9 @@ PLATEAU_RATES = Exercise(
             waited as large as patience?  lr <- lr / 10, waited <- 0
             append lr                               # the rate of the NEXT epoch
         ```"""),
-        "The rate of an epoch can depend on earlier epochs only, hence one rate more than errors. Compared with the best "
-        "and not with the last, a single lucky or unlucky epoch does not count twice. Waiting a little keeps noise from "
-        "being taken for a plateau.",
+        "The rate of an epoch can depend on earlier epochs only, hence one rate more than errors. Compared with the "
+        "best and not with the last, a single lucky or unlucky epoch does not count twice. Waiting a little keeps "
+        "noise from being taken for a plateau.",
     ])
 
 
@@ -1226,19 +1239,22 @@ AVERAGE = Exercise(
             call(answers(4, 5, 1, 3), device="cpu"), call(answers(5, 3, 4, 2) * 500, device="cpu")],
     random=random_answers,
     mistakes=[
-        Mistake("mean_of_logits", "The logits are averaged, then softmax is taken. Take softmax first: a single network "
-                "with huge logits should not outvote the others.",
+        Mistake("mean_of_logits", "The logits are averaged, then softmax is taken. Take softmax first: a single "
+                "network with huge logits should not outvote the others.",
                 lambda logits: logits.mean(0).softmax(1)),
         Mistake("softmax_over_the_networks", "Softmax runs over the networks. It should run over the classes, the last "
                 "axis.",
                 lambda logits: logits.softmax(0).mean(0)),
-        Mistake("softmax_over_the_images", "Softmax runs over the images. It should run over the classes, the last axis.",
+        Mistake("softmax_over_the_images", "Softmax runs over the images. It should run over the classes, the last "
+                "axis.",
                 lambda logits: logits.softmax(1).mean(0)),
         Mistake("mean_over_the_images", "The images are averaged. What is averaged are the networks, axis 0.",
                 lambda logits: logits.softmax(2).mean(1)),
-        Mistake("sum", "The probabilities are added up and not divided by the number of networks: rows should sum to 1.",
+        Mistake("sum", "The probabilities are added up and not divided by the number of networks: rows should sum to "
+                "1.",
                 lambda logits: logits.softmax(2).sum(0)),
-        Mistake("votes", "Each network votes for its best class, and votes are counted. How sure it is should count too.",
+        Mistake("votes", "Each network votes for its best class, and votes are counted. How sure it is should count "
+                "too.",
                 votes),
         Mistake("largest", "The largest probability of all networks is taken, not the mean.",
                 lambda logits: logits.softmax(2).amax(0)),
@@ -1246,8 +1262,8 @@ AVERAGE = Exercise(
                 lambda logits: logits.softmax(2).mean(0).softmax(1)),
         Mistake("no_softmax", "The logits are averaged, and never become probabilities.",
                 lambda logits: logits.mean(0)),
-        Mistake("mean_of_logarithms", "Logarithms of probabilities are averaged. That is a product in disguise, in which one "
-                "small probability spoils all; and the rows do not sum to 1.",
+        Mistake("mean_of_logarithms", "Logarithms of probabilities are averaged. That is a product in disguise, in "
+                "which one small probability spoils all; and the rows do not sum to 1.",
                 lambda logits: logits.log_softmax(2).mean(0).exp()),
         Mistake("overflow", "Small logits are right; for large ones `exp` overflows and `nan` comes out. Subtract the "
                 "largest logit of each row first, or use `softmax`.",
@@ -1257,8 +1273,8 @@ AVERAGE = Exercise(
     ],
     alternatives=[average_by_exp, average_by_loop, average_by_log_softmax],
     hints=[
-        "Of the three axes (networks, images, classes): along which must the probabilities sum to 1, and along which is "
-        "averaged?",
+        "Of the three axes (networks, images, classes): along which must the probabilities sum to 1, and along which "
+        "is averaged?",
         dedent("""\
         Two networks, one image, two classes:
 
@@ -1273,9 +1289,10 @@ AVERAGE = Exercise(
         result        <- mean over the first axis                 # (N, K)
         ```"""),
         "A probability is at most 1, so each network has one vote to give. Logits have no limit; their mean is the "
-        "geometric mean of the probabilities, normalised, where one network that is sure that a class is wrong rules it "
-        "out.",
+        "geometric mean of the probabilities, normalised, where one network that is sure that a class is wrong rules "
+        "it out.",
     ])
 
 
-EXERCISES = [TOP_K_ERROR, LAYER_TABLE, LRN, ALEXNET_FEATURES, ALEXNET_CLASSIFIER, PLATEAU_RATES, AVERAGE, ZFNET_FEATURES]
+EXERCISES = [TOP_K_ERROR, LAYER_TABLE, LRN, ALEXNET_FEATURES, ALEXNET_CLASSIFIER, PLATEAU_RATES, AVERAGE,
+             ZFNET_FEATURES]
