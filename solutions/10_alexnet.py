@@ -418,6 +418,23 @@ plt.show()
 # half of the weights and of the products in three layers.
 
 # %% [markdown]
+# ## A network without memory
+#
+# To look at a network of this size, its numbers are not needed. On PyTorch's **meta** device a tensor has a shape and a
+# dtype, but no memory, and layers compute shapes alone. The checks below use it for the network in full size.
+#
+# **Predict.** FC6 connects 9216 numbers with 4096. How much memory do its weights take in float32?
+
+# %%
+fc6 = nn.Linear(9216, 4096, device="meta")
+scores = fc6(torch.empty(128, 9216, device="meta"))
+fc6_bytes = 4 * fc6.weight.numel()
+print(f"on {scores.device}: output {tuple(scores.shape)}; elsewhere its weights would take {fc6_bytes / 1e6:.0f} MB")
+
+# %% [markdown]
+# 151 MB for a single layer, and here none. The numbers that come out are not there either, only their shape is.
+
+# %% [markdown]
 # ### Exercise: AlexNet's convolutional part
 #
 # Write the module `AlexNetFeatures(channels=(3, 96, 256, 384, 384, 256), groups=1)`.
@@ -509,12 +526,11 @@ class AlexNetClassifier(nn.Module):
 check("alexnet_classifier", AlexNetClassifier)
 
 # %% [markdown]
-# ## The whole network, without its memory
+# ## The whole network
 #
-# 62 million parameters in float32 are 250 MB, and training needs several times that. To count, no number has to be
-# stored: on PyTorch's **meta** device a tensor has a shape and a dtype, and no memory. `summary` uses it and prints
-# the table that lectures show. A multiply-add is one multiplication with its addition. The last two columns are the
-# memory for one image: what a layer and its ReLU give, and what of it must be kept for the way back.
+# In one tower its parameters take 250 MB in float32, and training needs several times that; on the meta device nothing.
+# `summary` prints the table that lectures show. A multiply-add is one multiplication with its addition. The last two
+# columns are the memory for one image: what a layer and its ReLU give, and what of it must be kept for the way back.
 
 # %%
 def alexnet(groups=1):

@@ -71,8 +71,8 @@ def error_over_the_batch(logits, labels, k):
     return ((logits >= own).sum(0) - 1 >= k).double().mean().item()
 
 
-def error_by_stable_sort(logits, labels, k):
-    best = logits.argsort(dim=1, descending=True, stable=True)[:, :k]
+def error_by_sorting(logits, labels, k):
+    best = logits.topk(k, dim=1).indices
     return 1 - (best == labels[:, None]).any(dim=1).double().mean().item()
 
 
@@ -85,16 +85,26 @@ def error_of_the_smallest(logits, labels, k):
     return _error(-logits, labels, k)
 
 
-def scores(seed, n, classes, low=-4, high=5):
-    """Small whole numbers, so that there are ties, and labels of every kind."""
+def scores(seed, n, classes):
+    """Rows of whole numbers without two that are equal, and labels of every kind."""
     rng = np.random.default_rng(seed)
-    return rng.integers(low, high, (n, classes)).astype(np.float32), rng.integers(0, classes, n)
+    return np.array([rng.permutation(19)[:classes] - 9 for _ in range(n)], np.float32), rng.integers(0, classes, n)
+
+
+def ties(row, labels):
+    """The same row for each of the labels, whose scores are equal.
+
+    Whichever of equal scores a sort or `topk` puts first, it is the same for all rows, so the error is the same.
+    """
+    return np.float32([row] * len(labels)), np.array(labels)
 
 
 def random_error(rng):
-    classes = int(rng.integers(3, 9))
-    return call(rng.integers(-3, 4, (8, classes)).astype(np.float32), rng.integers(0, classes, 8),
-                int(rng.integers(1, classes + 1)), device="cpu")
+    classes = int(rng.choice([4, 8]))
+    if rng.integers(2):
+        return call(*ties([int(rng.integers(-9, 9))] * classes, range(classes)), int(rng.integers(1, classes)),
+                    device="cpu")
+    return call(*scores(int(rng.integers(10**6)), 8, classes), int(rng.integers(1, classes + 1)), device="cpu")
 
 
 TOP_K_ERROR = Exercise(
@@ -102,11 +112,11 @@ TOP_K_ERROR = Exercise(
     oracle=top_k_error,
     probes=[call(np.float32([[3, 1, 2]]), np.array([2]), 1, device="cpu"),
             call(np.float32([[3, 1, 2]]), np.array([2]), 2, device="cpu"),
-            call(np.float32([[0, 0, 0, 0], [1, 2, 2, 0]]), np.array([0, 1]), 2, device="cpu"),
-            call(*scores(1, 4, 3), 3, device="cpu"),
-            call(*scores(2, 4, 6), 2, device="cpu"),
+            call(*ties([2, 2, 1], [0, 1]), 1, device="cpu"), call(*ties([0, 3, 0, 0, 0], [0, 2, 3, 4]), 3, device=""
+                                                                        "cpu"),
+            call(*scores(1, 4, 3), 3, device="cpu"), call(*scores(2, 4, 6), 2, device="cpu"),
             call(strided(scores(3, 8, 5)[0]), scores(3, 8, 5)[1], 3, device="cpu"),
-            call(*scores(4, 16, 7, -9, 10), 1, device="cpu"), call(*scores(5, 16, 9, -2, 3), 5, device="cpu")],
+            call(*scores(4, 16, 7), 1, device="cpu"), call(*scores(5, 16, 9), 5, device="cpu")],
     random=random_error,
     mistakes=[
         Mistake("accuracy", "It is the share of images that are right. The error is the share of the others.",
@@ -120,9 +130,9 @@ TOP_K_ERROR = Exercise(
         Mistake("ties_for_the_network", "Classes that have the same score as the label are not counted against it. A "
                 "network that gives all classes the same score would be always right.",
                 lambda logits, labels, k: _error(logits, labels, k, lambda all_, own: (all_ > own).sum(1))),
-        Mistake("ties_by_position", "Without ties it is right. Where scores are equal, the class that stands first "
-                "wins; the label should lose against all of them.",
-                error_by_stable_sort),
+        Mistake("ties_by_position", "Without ties it is right. Where scores are equal, sorting or `topk` puts one of "
+                "them first; the label should lose against all of them.",
+                error_by_sorting),
         Mistake("one_place_too_many", "It takes k + 1 places. With k = 1, one class with a larger score makes the "
                 "image wrong.",
                 lambda logits, labels, k: _error(logits, labels, k + 1)),
@@ -197,7 +207,7 @@ def layer_table(input_shape, layers):
 def _table(input_shape, layers, *, conv=lambda f, k, c, g, first: f * (c // g * k * k + 1),
            size=lambda n, k, s, p: (n + 2 * p - k) // s + 1, pool_stride=lambda k, s: s,
            step=lambda before, own: math.prod(before), reach=lambda k: k - 1, pool_sees=True, norm_learns=0, start=1,
-           flat=math.prod, linear=lambda n, f: f * (n + 1)):
+           flat_field=lambda field: None, flat=math.prod, linear=lambda n, f: f * (n + 1)):
     """The table with one of its rules replaced."""
     shape, rows, field, strides = tuple(input_shape), [], start, []
     for kind, f, k, s, p, g in layers:
@@ -214,7 +224,7 @@ def _table(input_shape, layers, *, conv=lambda f, k, c, g, first: f * (c // g * 
         elif kind == "norm":
             count = norm_learns * 2 * shape[0]
         elif kind == "flatten":
-            shape, field = (flat(shape),), None
+            shape, field = (flat(shape),), flat_field(field)
         else:
             count = linear(shape[0], f)
             shape = (f,)
@@ -373,6 +383,9 @@ LAYER_TABLE = Exercise(
         Mistake("field_kernel_added", "Every layer adds its whole kernel to the receptive field. The first pixel of "
                 "the window was seen already: a kernel of k adds k - 1 steps.",
                 lambda input_shape, layers: _table(input_shape, layers, reach=lambda k: k, start=0)),
+        Mistake("field_after_flatten", "From flatten on the receptive field should be `None`. A unit of a linear layer "
+                "sees all that came before.",
+                lambda input_shape, layers: _table(input_shape, layers, flat_field=lambda field: field)),
         Mistake("one_pixel_missing", "The receptive fields are short by one: start with the pixel itself.",
                 lambda input_shape, layers: _table(input_shape, layers, start=0)),
     ],
@@ -429,6 +442,11 @@ def windows(x, n, values=None, before=None, after=None):
     before, after = n // 2 if before is None else before, n // 2 if after is None else after
     C = x.shape[1]
     return sum_of([values[:, max(0, i - before):i + after + 1].sum(1) for i in range(C)])
+
+
+def windows_from_the_end(x, n):
+    """A window whose start is negative: the slice then begins near the last channel, and is mostly empty."""
+    return sum_of([(x**2)[:, i - n // 2:i + n // 2 + 1].sum(1) for i in range(x.shape[1])])
 
 
 def sum_of(maps):
@@ -507,6 +525,9 @@ LRN = Exercise(
         Mistake("last_channel_missing", "The window ends one channel too early. The end of a slice is not part of it.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, lambda x, n: windows(
                     x, n, after=n // 2 - 1))),
+        Mistake("negative_start", "The first channels are wrong: there the window starts at a negative number, and a slice "
+                "counts that from the end. Start at 0 at the earliest.",
+                lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, windows_from_the_end)),
         Mistake("without_itself", "The channel itself is left out of its sum. The window includes it.",
                 lambda n=5, alpha=1e-4, beta=0.75, k=2.0: lrn(n, alpha, beta, k, lambda x, n: windows(x, n) - x**2)),
         Mistake("all_channels", "All channels are summed, whatever `n` is.",

@@ -211,7 +211,7 @@ def test_where_parameters_and_arithmetic_are(nb):
     assert [nb["towers"][g].multiply_adds for g in (1, 2)] == [1_135_256_096, 724_406_816]
     assert 1 - 724_406_816 / 1_135_256_096 > 1 / 3 and 62_378_344 - 60_965_224 == pytest.approx(1.4e6, rel=0.01)
     assert nb["by_layer"](nb["towers"][1], "multiply_adds")[0] == 55 * 55 * 96 * 363
-    assert round(62_378_344 * 4 / 1e6) == 250
+    assert round(62_378_344 * 4 / 1e6) == 250 and round(nb["fc6_bytes"] / 1e6) == 151
 
 
 def test_memory_of_training_on_a_batch_of_128(nb):
