@@ -4,6 +4,7 @@
 each; `python -m solutions.gpu.models` prints their counts beside the published ones.
 """
 
+from solutions.gpu.models.convert import load_torchvision, to_torchvision
 from solutions.gpu.models.zoo import NETWORKS, create
 
-__all__ = ["NETWORKS", "create"]
+__all__ = ["NETWORKS", "create", "load_torchvision", "to_torchvision"]

@@ -24,8 +24,9 @@ def cells(count: int, published: Published | None, notes: list[str]) -> tuple[st
     gap = f"{int(difference):+,}" if published.exact else f"{100 * float(difference / published.value):+.1f} %"
     if not published.but:
         return f"{count:,}", published.text, published.source, f"{gap} !"
-    notes.append(published.but)
-    return f"{count:,}", published.text, published.source, f"{gap} [{len(notes)}]"
+    if published.but not in notes:
+        notes.append(published.but)
+    return f"{count:,}", published.text, published.source, f"{gap} [{notes.index(published.but) + 1}]"
 
 
 def main(names: list[str]) -> int:

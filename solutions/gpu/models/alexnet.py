@@ -110,7 +110,7 @@ def alexnet_torchvision(num_classes: int = 1000, in_channels: int = 3) -> AlexNe
 
 NETWORKS = {
     "alexnet": Network(alexnet, (3, 227, 227),
-                       Published("60M", "paper, abstract", but="60,965,224 rounds to 61 million; the paper says 60 million")),
+                       Published("60M", "paper, abstract", but="the paper says 60 million; 60,965,224 rounds to 61")),
     "alexnet_one_tower": Network(alexnet_one_tower, (3, 227, 227)),
     "alexnet_torchvision": Network(alexnet_torchvision, (3, 224, 224), Published("61,100,840", "torchvision"),
                                    Published("0.714G", "torchvision"), torchvision="alexnet"),

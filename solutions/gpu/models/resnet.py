@@ -50,7 +50,7 @@ def make_shortcut(option: str | None, in_channels: int, out_channels: int, strid
     option: "A", zeros for the missing channels; "B", a 1×1 convolution; None for a plain network, which adds nothing.
     """
     if option not in ("A", "B", None):
-        raise ValueError(f'shortcut is {option!r}; it is "A" (padded with zeros), "B" (1×1 convolution) or None (plain)')
+        raise ValueError(f'shortcut is {option!r}; it is "A" (zero padding), "B" (1×1 convolution) or None (plain)')
     if option is None:
         return None
     if in_channels == out_channels and stride == 1:
@@ -187,7 +187,7 @@ NETWORKS = {
     "resnet34": Network(partial(resnet, 34), IMAGE, Published("21,797,672", "torchvision"),
                         Published("3.664G", "torchvision"), torchvision="resnet34"),
     "resnet50": Network(partial(resnet, 50), IMAGE, Published("25,557,032", "torchvision"),
-                        Published("3.8G", "paper, table 1", but="3.858 rounds to 3.9; 101 and 152 layers agree")),
+                        Published("3.8G", "paper, table 1", but="the paper prints 3.8 billion; 3.858 rounds to 3.9")),
     "resnet101": Network(partial(resnet, 101), IMAGE, Published("44,549,160", "torchvision"),
                          Published("7.6G", "paper, table 1")),
     "resnet152": Network(partial(resnet, 152), IMAGE, Published("60,192,808", "torchvision"),

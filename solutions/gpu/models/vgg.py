@@ -88,8 +88,9 @@ def vgg(configuration: str, num_classes: int = 1000, in_channels: int = 3, batch
 
 def _torchvision(name: str, configuration: str, parameters: str, parameters_bn: str, multiply_adds: str) -> dict:
     """The entries of a configuration that torchvision has too, without and with batch norm."""
-    return {name + end: Network(partial(vgg, configuration, batch_norm=bool(end)), IMAGE, Published(count, "torchvision"),
-                                Published(multiply_adds, "torchvision"), torchvision=name + end)
+    return {name + end: Network(partial(vgg, configuration, batch_norm=bool(end)), IMAGE,
+                                Published(count, "torchvision"), Published(multiply_adds, "torchvision"),
+                                torchvision=name + end)
             for end, count in (("", parameters), ("_bn", parameters_bn))}
 
 

@@ -6,11 +6,14 @@ import difflib
 
 from torch import nn
 
-from solutions.gpu.models import alexnet, cifar_resnet, resnet, vgg
+from solutions.gpu.models import alexnet, cifar_resnet, googlenet, lenet, resnet, vgg, zfnet
 
 NETWORKS = (
-    alexnet.NETWORKS
+    lenet.NETWORKS
+    | alexnet.NETWORKS
+    | zfnet.NETWORKS
     | vgg.NETWORKS
+    | googlenet.NETWORKS
     | resnet.NETWORKS
     | cifar_resnet.NETWORKS
 )
