@@ -35,7 +35,7 @@ class Naive(nn.Module):
 
 
 def run(quick: bool) -> list[dict]:
-    return measure(INCEPTIONS, partial(forward_seconds, budget=0.2 if quick else 3.0))
+    return measure(INCEPTIONS, partial(forward_seconds, budget=0.2 if quick else 1.0))
 
 
 def measure(modules, seconds) -> list[dict]:
