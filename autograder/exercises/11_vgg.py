@@ -137,7 +137,7 @@ STACK_PARAMETERS = Exercise(
 def vgg_receptive_fields(config):
     """Oracle: how far the gradient of one unit reaches, along one axis."""
     def field(length):
-        x = torch.ones(1, 1, 1200, dtype=torch.float64, requires_grad=True)
+        x = torch.ones(1, 1, 400, dtype=torch.float64, requires_grad=True)
         y, three = x, torch.ones(1, 1, 3, dtype=torch.float64)
         for entry in config[:length]:
             y = F.avg_pool1d(y, 2) if entry == "M" else F.conv1d(y, three)
@@ -347,13 +347,18 @@ class BlockByHand(nn.Module):
         return torch.maximum(x[..., 0:w:2], x[..., 1:w:2])
 
 
-def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(2, 8, 11), mode="eval", seed=0, part=""):
+def value_steps(x, like, seed, mode="eval", gradient=None, structure=True):
+    """Structure first, then values; the gradient for an output of shape `gradient`, where it is given."""
+    steps = [("count_parameters", {}), ("layers", {"input_size": x.shape})] if structure else []
+    steps += [("set_weights", {"seed": like}), (mode, {}), ("forward", {"x": x})]
+    return steps + ([("gradient", {"x2": x, "dy": quarters(seed + 1, *gradient)})] if gradient else [])
+
+
+def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="", gradient=False):
     n, h, w = size
-    x, pooled = quarters(seed, n, c_in, h, w), (h // 2, w // 2)
     settings = {"batch_norm": True} if batch_norm else {}
-    return call(c_in, c_out, kernel_sizes, **settings, part=part, device="cpu", steps=[
-        ("count_parameters", {}), ("layers", {"input_size": (n, c_in, h, w)}), ("set_weights", {"seed": 1}), (mode, {}),
-        ("forward", {"x": x}), ("gradient", {"x2": x, "dy": quarters(seed + 1, n, c_out, *pooled)})])
+    return call(c_in, c_out, kernel_sizes, **settings, part=part, device="cpu", steps=value_steps(
+        quarters(seed, n, c_in, h, w), 1, seed, mode, (n, c_out, h // 2, w // 2) if gradient else None))
 
 
 PLAIN, NORMED = "without batch norm", "with batch norm"
@@ -364,17 +369,18 @@ def random_block(rng):
     c_in, c_out = map(int, rng.permutation(range(1, 6))[:2])
     normed = bool(rng.integers(2))
     return block_call(c_in, c_out, kernel_sizes, normed, (int(rng.integers(2, 4)), *map(int, rng.integers(4, 9, 2))),
-                      ("train", "eval")[rng.integers(2)], int(rng.integers(1000)), NORMED if normed else PLAIN)
+                      ("train", "eval")[rng.integers(2)], int(rng.integers(1000)), NORMED if normed else PLAIN, True)
 
 
 VGG_BLOCK = Exercise(
     id="vgg_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGGBlock,
-    probes=[block_call(1, 2, (3,), size=(1, 8, 9), part=PLAIN), block_call(2, 3, (3, 3), seed=2, part=PLAIN),
-            block_call(3, 2, (3, 3, 3), seed=4, part=PLAIN), block_call(2, 4, (3, 3, 1), seed=6, part=PLAIN),
-            block_call(3, 3, (5, 3), seed=8, part=PLAIN),
-            block_call(2, 3, (3, 3), True, seed=10, part=NORMED), block_call(3, 2, (3, 1, 3), True, seed=12, part=NORMED),
-            block_call(1, 3, (3, 3, 3), True, seed=14, mode="train", part=NORMED)],
+    probes=[block_call(1, 2, (3,), size=(1, 4, 5), part=PLAIN), block_call(2, 3, (3, 3), seed=2, part=PLAIN),
+            block_call(3, 2, (3, 3, 3), size=(1, 7, 8), seed=4, part=PLAIN),
+            block_call(2, 3, (3, 3, 1), size=(1, 8, 7), seed=6, part=PLAIN),
+            block_call(3, 2, (5, 3), size=(2, 5, 6), seed=8, part=PLAIN, gradient=True),
+            block_call(2, 3, (3, 3), True, seed=10, part=NORMED),
+            block_call(1, 2, (3, 1, 3), True, size=(2, 6, 7), seed=12, mode="train", part=NORMED, gradient=True)],
     random=random_block,
     mistakes=[
         Mistake("one_convolution", "There is only one convolution. There must be one for each entry of `kernel_sizes`.",
@@ -530,29 +536,30 @@ def features_nested(config, c_in=3, batch_norm=False):
     return nn.Sequential(conv, norm, nn.ReLU(inplace=True), features_nested(config[1:], config[0], batch_norm))
 
 
-def features_call(config, c_in=3, batch_norm=False, size=(2, 9, 12), mode="eval", seed=0, part=""):
+def features_call(config, c_in=3, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="", gradient=False):
     x, pools = quarters(seed, size[0], c_in, *size[1:]), config.count("M")
-    out = [f for f in config if f != "M"][-1], size[1] >> pools, size[2] >> pools
+    out = size[0], [f for f in config if f != "M"][-1], size[1] >> pools, size[2] >> pools
     settings = ({"c_in": c_in} if c_in != 3 else {}) | ({"batch_norm": True} if batch_norm else {})
-    return call(config, **settings, part=part, device="cpu", steps=[
-        ("count_parameters", {}), ("layers", {"input_size": x.shape}), ("set_weights", {"seed": 2}), (mode, {}),
-        ("forward", {"x": x}), ("gradient", {"x2": x, "dy": quarters(seed + 1, size[0], *out)})])
+    return call(config, **settings, part=part, device="cpu",
+                steps=value_steps(x, 2, seed, mode, out if gradient else None))
 
 
 def random_features(rng):
     normed, config = bool(rng.integers(2)), random_config(rng, longest=7, most=7)
     return features_call(config, int(rng.integers(1, 5)), normed, (2, *map(int, rng.integers(8, 14, 2))),
-                         ("train", "eval")[rng.integers(2)], int(rng.integers(1000)), NORMED if normed else PLAIN)
+                         ("train", "eval")[rng.integers(2)], int(rng.integers(1000)), NORMED if normed else PLAIN,
+                         True)
 
 
 VGG_FEATURES = Exercise(
     id="vgg_features", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=vgg_features,
-    probes=[features_call((2,), 1, size=(1, 4, 5), part=PLAIN), features_call((4, "M"), size=(1, 5, 8), seed=2, part=PLAIN),
-            features_call((2, 4, "M", 5, "M"), seed=4, part=PLAIN), features_call((4, "M", 2, 6), 2, seed=6, part=PLAIN),
-            features_call((3, "M", "M", 4, 2, "M"), 1, size=(3, 17, 19), seed=8, part=PLAIN),
-            features_call((4, 2, "M"), 2, True, seed=10, part=NORMED),
-            features_call((2, "M", 4, 5, "M"), 3, True, seed=12, mode="train", part=NORMED)],
+    probes=[features_call((2,), 1, size=(1, 3, 4), part=PLAIN), features_call((4, "M"), size=(1, 5, 6), seed=2, part=PLAIN),
+            features_call((2, 4, "M", 5, "M"), size=(1, 6, 7), seed=4, part=PLAIN),
+            features_call((4, "M", 2, 3), 2, size=(2, 5, 6), seed=6, part=PLAIN, gradient=True),
+            features_call((3, "M", "M", 4, 2, "M"), 1, size=(1, 9, 11), seed=8, part=PLAIN),
+            features_call((4, 2, "M"), 2, True, size=(1, 6, 7), seed=10, part=NORMED),
+            features_call((2, "M", 4, 5, "M"), 3, True, size=(2, 5, 6), seed=12, mode="train", part=NORMED, gradient=True)],
     random=random_features,
     mistakes=[
         Mistake("padding_missing", "The maps shrink at each convolution: 3×3 needs padding 1 to keep the size.",
@@ -811,11 +818,6 @@ class LastPoolMissing(VGG):
         super().__init__(config[:-1] if config[-1] == "M" else config, size, hidden, classes, batch_norm)
 
 
-class ThousandClasses(VGG):
-    def __init__(self, config, size=224, hidden=4096, classes=1000, batch_norm=False):
-        super().__init__(config, size, hidden, 1000, batch_norm)
-
-
 class NeverNormed(VGG):
     def __init__(self, config, size=224, hidden=4096, classes=1000, batch_norm=False):
         super().__init__(config, size, hidden, classes)
@@ -844,7 +846,7 @@ class VGGAsBlocks(nn.Module):
                 self.body.append(nn.MaxPool2d(2))
                 size //= 2
             else:
-                self.body.append(BlockAsSequential(c, f, (3,), batch_norm)[:-1])
+                self.body.append(nn.Sequential(*list(BlockAsSequential(c, f, (3,), batch_norm))[:-1]))
                 c = f
         self.head = ClassifierAsSequential((c, size, size), hidden, classes)
 
@@ -864,22 +866,20 @@ class VGGMeasured(nn.Sequential):
         super().__init__(features.train(), ClassifierByHand(shape, hidden, classes))
 
 
-def vgg_call(config, size, hidden, classes, batch_norm=False, seed=0, part="values"):
+def vgg_call(config, size, hidden, classes, batch_norm=False, seed=0, gradient=False):
     x = quarters(seed, 2, 3, size, size)
     return call(config, size=size, hidden=hidden, classes=classes, **({"batch_norm": True} if batch_norm else {}),
-                part=part, device="cpu", steps=[
-        ("count_parameters", {}), ("layers", {"input_size": x.shape}), ("set_weights", {"seed": 4}), ("eval", {}),
-        ("forward", {"x": x}), ("gradient", {"x2": x, "dy": quarters(seed + 1, 2, classes)})])
+                part="values", device="cpu", steps=value_steps(x, 4, seed, "eval", (2, classes) if gradient else None))
 
 
-def large_call(config, batch_norm=False):
-    return call(config, **({"batch_norm": True} if batch_norm else {}), part="A to E", device="meta",
-                steps=[("count_parameters", {}), ("layers", {"input_size": (1, 3, 224, 224)})])
+def large_call(config, batch_norm=False, layers=True):
+    steps = [("count_parameters", {})] + [("layers", {"input_size": (1, 3, 224, 224)})] * layers
+    return call(config, **({"batch_norm": True} if batch_norm else {}), part="A to E", device="meta", steps=steps)
 
 
 def random_vgg(rng):
     return vgg_call(random_config(rng, longest=6, most=7), int(rng.integers(8, 14)), int(rng.integers(8, 12)),
-                    int(rng.integers(4, 8)), bool(rng.integers(2)), int(rng.integers(1000)))
+                    int(rng.integers(4, 8)), bool(rng.integers(2)), int(rng.integers(1000)), True)
 
 
 VGG_NET = Exercise(
@@ -887,7 +887,8 @@ VGG_NET = Exercise(
     oracle=VGG,
     probes=[vgg_call((2, "M"), 4, 6, 5), vgg_call((2, 4, "M", 5, "M"), 8, 7, 6, seed=2),
             vgg_call((4, "M", 2, 5, "M", 6), 13, 8, 4, seed=4), vgg_call((2, "M", 4, "M"), 9, 6, 5, True, seed=6),
-            *map(large_call, (A, B, D, E)), large_call(D, True)],
+            large_call(A), large_call(B, layers=False), large_call(D), large_call(E, layers=False),
+            large_call(D, True, layers=False)],
     random=random_vgg,
     mistakes=[
         Mistake("always_7x7", "The classifier reads 7×7 maps whatever the size of the image, as in torchvision's VGG, "
@@ -912,7 +913,6 @@ VGG_NET = Exercise(
         Mistake("linear_bias_missing", "The linear layers have no bias.",
                 switched(VGG, "Unbiased", classifier_of=switched(Classifier, "Unbiased", bias=False))),
         Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: it has to reach the features.", NeverNormed),
-        Mistake("thousand_classes", "There are 1000 scores whatever `classes` says.", ThousandClasses),
         Mistake("flatten_channels_last", "The features are flattened in another order: row, column, channel. PyTorch's "
                 "order is channel, row, column.",
                 switched(VGG, "Last", classifier_of=switched(Classifier, "Last", order=(0, 2, 3, 1)))),  # 106
