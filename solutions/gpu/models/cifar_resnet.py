@@ -25,35 +25,38 @@ class CifarResNet(nn.Module):
     """A network of 6·blocks + 2 layers for images (N, in_channels, H, W); returns logits (N, num_classes).
 
     blocks: how many blocks of two layers are in each of the three stages.
-    shortcut: "A" as in the paper, "B" (1×1 convolutions), or None for a plain network.  First weights: He's, as in
+    shortcut: "A" as in the paper, "B" (1×1 convolutions), or None for a plain network.
+    width: filters of the first stage; the second has twice, the third four times as many.  First weights: He's, as in
     the paper.
     """
 
-    def __init__(self, blocks: int, num_classes: int = 10, in_channels: int = 3, shortcut: str | None = "A"):
+    def __init__(self, blocks: int, num_classes: int = 10, in_channels: int = 3, shortcut: str | None = "A",
+                 width: int = 16):
         super().__init__()
-        self.conv1 = conv(in_channels, 16, 3)
-        self.bn1 = nn.BatchNorm2d(16)
+        self.conv1 = conv(in_channels, width, 3)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
-        self.stage1 = make_stage(BasicBlock, 16, 16, blocks, 1, shortcut)
-        self.stage2 = make_stage(BasicBlock, 16, 32, blocks, 2, shortcut)
-        self.stage3 = make_stage(BasicBlock, 32, 64, blocks, 2, shortcut)
+        self.stage1 = make_stage(BasicBlock, width, width, blocks, 1, shortcut)
+        self.stage2 = make_stage(BasicBlock, width, 2 * width, blocks, 2, shortcut)
+        self.stage3 = make_stage(BasicBlock, 2 * width, 4 * width, blocks, 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(64, num_classes)
+        self.fc = nn.Linear(4 * width, num_classes)
         initialise.he(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))                     # (N, 16, H, W)
-        x = self.stage1(x)                                         # (N, 16, H, W)
-        x = self.stage2(x)                                         # (N, 32, H / 2, W / 2)
-        x = self.stage3(x)                                         # (N, 64, H / 4, W / 4)
+        x = self.relu(self.bn1(self.conv1(x)))                     # (N, width, H, W)
+        x = self.stage1(x)                                         # (N, width, H, W)
+        x = self.stage2(x)                                         # (N, 2·width, H / 2, W / 2)
+        x = self.stage3(x)                                         # (N, 4·width, H / 4, W / 4)
         return self.fc(self.avgpool(x).flatten(1))                 # (N, num_classes)
 
 
-def cifar_resnet(depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str | None = "A") -> CifarResNet:
+def cifar_resnet(depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str | None = "A",
+                 width: int = 16) -> CifarResNet:
     """The CIFAR network of `depth` = 6n + 2 layers; see `CifarResNet`."""
     if depth < 8 or depth % 6 != 2:
         raise ValueError(f"depth is {depth}; it is 6n + 2, such as 8, 14, 20, 32, 44, 56 or 110")
-    return CifarResNet((depth - 2) // 6, num_classes, in_channels, shortcut)
+    return CifarResNet((depth - 2) // 6, num_classes, in_channels, shortcut, width)
 
 
 IMAGE = (3, 32, 32)
