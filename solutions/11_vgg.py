@@ -257,13 +257,13 @@ plt.show()
 # Write the module `VGGBlock(c_in, c_out, kernel_sizes, batch_norm=False)`.
 #
 # - For each `k` of the tuple `kernel_sizes` (odd ints, at least one) a convolution: `k`×`k`, stride 1, padding
-#   `(k - 1) / 2`, **with bias, also in front of batch norm**. The first goes from `c_in` to `c_out` channels, the others
-#   from `c_out` to `c_out`;
+#   `(k - 1) / 2`, **with bias, also in front of batch norm**. The first goes from `c_in` to `c_out` channels, the
+#   others from `c_out` to `c_out`;
 # - behind each convolution an `nn.BatchNorm2d` if `batch_norm` is true, then ReLU;
 # - last a max pooling, 2×2 at stride 2, rounded down.
 #
-# Make the layers in the order in which they are used: the check gives them weights in that order. `forward(x)` takes
-# (N, c_in, H, W) and returns (N, c_out, H // 2, W // 2). Without and with batch norm count half each.
+# Make the layers in the order of use: the check gives them weights in that order. `forward(x)` takes (N, c_in, H, W)
+# and returns (N, c_out, H // 2, W // 2). Without and with batch norm count half each.
 
 # %% tags=["exercise:vgg_block"]
 class VGGBlock(nn.Module):
@@ -341,8 +341,8 @@ for letter, kernel_sizes in third.items():
 # Write `vgg_features(config, c_in=3, batch_norm=False)`. It returns a module.
 #
 # - An int in `config` stands for a 3×3 convolution with so many filters, stride 1, padding 1, with bias (also in front
-#   of batch norm), then `nn.BatchNorm2d` if `batch_norm` is true, then ReLU. The first reads `c_in` channels, each other
-#   one what the one before gave;
+#   of batch norm), then `nn.BatchNorm2d` if `batch_norm` is true, then ReLU. The first reads `c_in` channels, each
+#   other one what the one before gave;
 # - `"M"` stands for a max pooling, 2×2 at stride 2, rounded down.
 #
 # Make the layers in the order of the list. Without and with batch norm count half each.
@@ -397,8 +397,8 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# The blocks of VGG-16, to scale (a channel is drawn a quarter as thick as a pixel is wide). Space shrinks while channels
-# grow: a block's maps have a quarter of the pixels of the block before, and twice the channels.
+# The blocks of VGG-16, to scale (a channel is drawn a quarter as thick as a pixel is wide). Space shrinks while
+# channels grow: a block's maps have a quarter of the pixels of the block before, and twice the channels.
 
 # %% [markdown]
 # ## The classifier, and dropout that stops
@@ -527,8 +527,8 @@ class VGG(nn.Module):
 check("vgg", VGG)
 
 # %% [markdown]
-# **Predict.** E has three convolutions more than D, each with 256 or 512 filters. The paper gives 138 million parameters
-# for D. How many has E: 140, 160, 200 million?
+# **Predict.** E has three convolutions more than D, each with 256 or 512 filters. The paper gives 138 million
+# parameters for D. How many has E: 140, 160, 200 million?
 
 # %%
 paper = {"A": 133, "B": 133, "C": 134, "D": 138, "E": 144}               # millions, table 2
@@ -550,19 +550,20 @@ for letter, count in counts.items():
 
 # %% [markdown]
 # ## What it costs
-#
+
+# %% [markdown]
 # ### Exercise: the table of a network
 #
 # Write `vgg_table(image, config, linear=())`: a row of three ints for each layer.
 #
-# - `image` is (C, H, W); `config` is a list as above, as a tuple; `linear` holds the outputs of the linear layers that
-#   follow, a tuple of ints, perhaps empty. The first reads all values of the features;
+# - `image` is (C, H, W); `config` a list as above, as a tuple; `linear` the outputs of the linear layers that follow, a
+#   tuple of ints, perhaps empty. The first reads all values of the features;
 # - a row is `(values, parameters, multiply_adds)`: how many numbers the layer gives for one image, how many it learns
-#   (weights and biases), and how many products it adds up for one image (biases are not counted);
-# - pooling halves height and width, rounded down; it learns and multiplies nothing: `(values, 0, 0)`.
+#   (weights and biases), how many products it adds up for one image (biases not counted);
+# - pooling halves height and width, rounded down; its row is `(values, 0, 0)`.
 #
-# Return a tuple of such tuples, first for each entry of `config`, then for each of `linear`. Convolution and pooling
-# alone, and with the linear layers, count half each.
+# Return a tuple of these rows, for each entry of `config`, then of `linear`. Convolution and pooling alone, and with
+# linear layers, count half each.
 
 # %% tags=["exercise:vgg_table"]
 def vgg_table(image, config, linear=()):
@@ -631,8 +632,8 @@ print(f"multiply-adds: {multiply_adds:,}; the linear layers do {100 * last_layer
 # Notebook 12 averages each of the 512 maps to one number in place of flattening, and needs no such layer.
 
 # %% [markdown]
-# `cnnlab.summary` makes this table for any network, from the layers as they run. With `.lecture()` it counts as lectures
-# do: sizes as height×width×channels, and an activation as part of its layer.
+# `cnnlab.summary` makes this table for any network, from the layers as they run. With `.lecture()` it counts as
+# lectures do: sizes as height×width×channels, and an activation as part of its layer.
 
 # %%
 report = summary(nets["D"], (3, 224, 224)).lecture()
@@ -691,10 +692,10 @@ print(f"{share_images} images: {activations:.1f} GB of activations, and 3 × {we
 #
 # Write `activation_sizes(x, weights)`.
 #
-# - `x` is a float tensor (N, C, H, W); `weights` is a float tensor (L, C, C, 3, 3): the weights of L layers, each from C
-#   to C channels;
-# - each layer is a convolution with padding 1, without bias, followed by ReLU, and reads what the layer before gave; the
-#   first reads `x`;
+# - `x` is a float tensor (N, C, H, W); `weights` is a float tensor (L, C, C, 3, 3): the weights of L layers, each from
+#   C to C channels;
+# - each layer is a convolution with padding 1, without bias, followed by ReLU, and reads what the layer before gave;
+#   the first reads `x`;
 # - return a tensor (L,): for each layer the root mean square of **all** values behind its ReLU,
 #   $\sqrt{\text{mean}(y^2)}$.
 
@@ -754,7 +755,7 @@ print({name: f"{sizes[-1]:.1g}" for name, sizes in by_depth.items()})
 # %%
 gains = {width: {std: std * math.sqrt(width * 9 / 2) for std in (0.01, 0.1)} for width in (32, 64, 128, 256, 512)}
 for width, gain in gains.items():
-    print(f"{width:3} channels: a layer multiplies the signal by {gain[0.01]:.2f} (std 0.01) or {gain[0.1]:.1f} (std 0.1)")
+    print(f"{width:3} channels: each layer multiplies the signal by {gain[0.01]:.2f} (0.01) or {gain[0.1]:.1f} (0.1)")
 he_std = [math.sqrt(2 / (9 * filters)) for filters in (64, 128, 256, 512)]
 too_small = 0.01**9 / (he_std[0] * he_std[1]**2 * he_std[2]**2 * he_std[3]**4)
 print(f"He et al., for B with std 0.01: on its way back from layer 10 to layer 2 a gradient is divided by "
@@ -807,8 +808,8 @@ plt.show()
 
 # %% [markdown]
 # From 0.01 the loss never leaves $\ln 10$: no signal arrives, so no gradient returns. Nothing is wrong with the layers,
-# the data or the learning rate. From He's weights the same network learns, and with batch norm it learns even from 0.01,
-# and faster.
+# the data or the learning rate. From He's weights the same network learns, and with batch norm it learns even from
+# 0.01, and faster.
 
 # %% [markdown]
 # The same on CIFAR-10, with VGG-A and VGG-D at an eighth of their width, at three learning rates:
@@ -827,12 +828,12 @@ plt.show()
 # | batch, momentum, weight decay | 256, 0.9, 5·10⁻⁴ |
 # | dropout | 0.5, behind the first two linear layers |
 # | learning rate | 10⁻², divided by 10 three times; 74 epochs |
-# | images | random 224×224 crops of images scaled so that the shorter side is 256, 384 or random in 256 … 512; flips, colours |
+# | images | random 224×224 crops, shorter side scaled to 256, to 384 or at random from 256 to 512; flips, colours |
 # | first weights | B to E from a trained A; after submission also Glorot and Bengio's, without A |
 # | challenge 2014 | 7.3 % top-5 error with seven networks: second to GoogLeNet's 6.7 %; first in localisation |
 #
-# On images scaled to 256 the top-5 error falls from 10.4 % (A) over 9.9, 9.4 and 8.8 % (B, C, D) and then rises to 9.0 %
-# (E). With scales drawn at random E is best, 8.0 %. Depth had brought what it could: to go on, something new was
+# On images scaled to 256 the top-5 error falls from 10.4 % (A) over 9.9, 9.4 and 8.8 % (B, C, D) and then rises to 9.0
+# % (E). With scales drawn at random E is best, 8.0 %. Depth had brought what it could: to go on, something new was
 # needed (notebook 13).
 
 # %% [markdown] tags=["written:vgg_diet:4"]
@@ -846,17 +847,17 @@ plt.show()
 # - **Q**: halve the number of filters in all convolutions of the first block;
 # - **R**: take images of 112×112 instead of 224×224.
 #
-# For each, say what it does to the parameters, the activations and the multiply-adds, with numbers (use your functions).
-# Which would you take for the device, which to train with larger batches, and what would you check before deciding?
-# About ten sentences.
+# For each, say what it does to the parameters, the activations and the multiply-adds, with numbers (use your
+# functions). Which would you take for the device, which to train with larger batches, and what would you check before
+# deciding? About ten sentences.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
 # P takes the linear layers away: of 138.4 million parameters 14.7 million stay, 59 MB instead of 553 MB. Activations
 # and multiply-adds hardly change, since the linear layers give few values and do 0.8 % of the arithmetic. Q changes the
-# parameters by less than 0.1 % (the first layers have 38,720 of them). But it halves the values of the first block, 47 %
-# of all, so nearly a quarter of the activation memory goes, and about 15 % of the multiply-adds, most of them in the
+# parameters by less than 0.1 % (the first layers have 38,720 of them). But it halves the values of the first block, 47
+# % of all, so nearly a quarter of the activation memory goes, and about 15 % of the multiply-adds, most of them in the
 # second layer, which has half the inputs and half the outputs. R leaves the convolutions' parameters as they are and
 # quarters their activations and multiply-adds; maps of 3×3 instead of 7×7 also shrink the first linear layer. For the
 # device I would take P: the weights do not fit without it. For larger batches Q or R, because there the activations
@@ -866,7 +867,8 @@ plt.show()
 # **Rubric.**
 #
 # - 1 point: P removes about 90 % of the parameters (123.6 of 138.4 million) and next to nothing else.
-# - 1 point: Q removes about a quarter of the activations and some multiply-adds, but no noticeable part of the parameters.
+# - 1 point: Q removes about a quarter of the activations and some multiply-adds, but no noticeable part of the
+#   parameters.
 # - 1 point: R divides the activations and multiply-adds of the convolutions by four; their parameters stay.
 # - 1 point: a choice for each of the two purposes that follows from where the memory is (weights on the device,
 #   activations in training), and that the error has to be measured.

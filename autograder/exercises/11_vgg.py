@@ -79,11 +79,11 @@ STACK_PARAMETERS = Exercise(
         Mistake("biases_missing", "The weights are right; the biases are missing. Each filter of each layer has one.",
                 lambda c_in, c_out, depth: _stack(c_in, c_out, depth, 9 * c_in * c_out, 9 * c_out**2,
                                                   one=(2 * depth + 1)**2 * c_in * c_out)),  # 23
-        Mistake("one_bias_for_the_stack", "The stack has biases in one layer only. Every layer has one bias for each of "
-                "its filters.",
+        Mistake("one_bias_for_the_stack", "The stack has biases in one layer only. Every layer has one bias for each "
+                "of its filters.",
                 lambda c_in, c_out, depth: _stack(c_in, c_out, depth, other=9 * c_out**2)),
-        Mistake("a_bias_for_every_kernel", "A bias is counted for each pair of an input and an output channel. A filter "
-                "adds up all its products and then one bias.",  # 24
+        Mistake("a_bias_for_every_kernel", "A bias is counted for each pair of an input and an output channel. A "
+                "filter adds up all its products and then one bias.",  # 24
                 lambda c_in, c_out, depth: _stack(c_in, c_out, depth, 10 * c_in * c_out, 10 * c_out**2,
                                                   one=((2 * depth + 1)**2 + 1) * c_in * c_out)),
         Mistake("kernel_three_times_depth", "The single kernel is 3 · depth wide. Two 3×3 layers do not see 6 pixels: "
@@ -108,8 +108,8 @@ STACK_PARAMETERS = Exercise(
     ],
     alternatives=[stack_by_formula, stack_by_loop],
     hints=[
-        "How many pixels does a unit see after one 3×3 layer, and after two? And how many channels does the second layer "
-        "of the stack read?",
+        "How many pixels does a unit see after one 3×3 layer, and after two? And how many channels does the second "
+        "layer of the stack read?",
         dedent("""\
         `stack_parameters(1, 2, 2)`: one channel in, two out, two layers.
 
@@ -127,8 +127,8 @@ STACK_PARAMETERS = Exercise(
         one   <- side×side from c_in to c_out
         ```"""),
         "Each further 3×3 layer adds one pixel on either side to what is seen, so the side grows by 2 with the depth "
-        "and the single kernel's weights with its square. The stack's weights grow in proportion to the depth. But every "
-        "layer of the stack except the first reads `c_out` channels, also where `c_in` is much smaller.",
+        "and the single kernel's weights with its square. The stack's weights grow in proportion to the depth. But "
+        "every layer of the stack except the first reads `c_out` channels, also where `c_in` is much smaller.",
     ])
 
 
@@ -204,8 +204,9 @@ FIELDS = Exercise(
             call((4, 4, "M", 6, "M", 8)), call((4, "M", 6, "M", 8, 8, "M", 8)), call(A), call(D)],
     random=lambda rng: call(random_config(rng)),
     mistakes=[
-        Mistake("without_the_product_of_strides", "Behind the first pooling layer it grows too slowly. Two neighbouring "
-                "units there lie 2 pixels apart in the image, later 4, then 8: each layer has to count in these steps.",
+        Mistake("without_the_product_of_strides", "Behind the first pooling layer it grows too slowly. Two "
+                "neighbouring units there lie 2 pixels apart in the image, later 4, then 8: each layer has to count "
+                "in these steps.",
                 lambda config: _fields(config, step_after=lambda step: step)),  # 107
         Mistake("strides_added", "The steps in the image have to be multiplied: behind two pooling layers neighbouring "
                 "units lie 2 · 2 pixels apart. In your numbers the strides add up.",
@@ -219,12 +220,13 @@ FIELDS = Exercise(
         Mistake("pooling_sees_nothing_new", "Your pooling layers do not see more than the layer below. A unit behind "
                 "one reads two neighbours along each axis, and these see different pixels.",
                 lambda config: _fields(config, pool=0)),
-        Mistake("pooling_doubles_the_field", "Pooling doubles the distance between units, not what a unit sees: the two "
-                "units that it reads see nearly the same pixels.", _doubled_at_the_end),
+        Mistake("pooling_doubles_the_field", "Pooling doubles the distance between units, not what a unit sees: the "
+                "two units that it reads see nearly the same pixels.", _doubled_at_the_end),
         Mistake("kernel_not_less_one", "Each convolution adds 3 steps in your numbers. Its window is 3 wide, and from "
                 "its first unit to its last there are 2 steps.",
                 lambda config: _fields(config, conv=3)),
-        Mistake("one_side_only", "Each convolution adds one step in your numbers. It reaches one further on both sides.",
+        Mistake("one_side_only", "Each convolution adds one step in your numbers. It reaches one further on both "
+                "sides.",
                 lambda config: _fields(config, conv=1)),
         Mistake("starts_at_zero", "Everything is short by one: before the first layer a unit is a pixel, and sees 1.",
                 lambda config: _fields(config, start=0)),
@@ -263,8 +265,8 @@ FIELDS = Exercise(
             note seen
         ```"""),
         "A window of $k$ units reaches over $k - 1$ distances between neighbours, and each of these is as long in the "
-        "image as the product of all strides below. A layer's own stride moves its outputs apart, so it counts from the "
-        "next layer on.",
+        "image as the product of all strides below. A layer's own stride moves its outputs apart, so it counts from "
+        "the next layer on.",
     ])
 
 
@@ -354,7 +356,8 @@ def value_steps(x, like, seed, mode="eval", gradient=None, structure=True):
     return steps + ([("gradient", {"x2": x, "dy": quarters(seed + 1, *gradient)})] if gradient else [])
 
 
-def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="", gradient=False):
+def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="",
+               gradient=False):
     n, h, w = size
     settings = {"batch_norm": True} if batch_norm else {}
     return call(c_in, c_out, kernel_sizes, **settings, part=part, device="cpu", steps=value_steps(
@@ -389,11 +392,12 @@ VGG_BLOCK = Exercise(
                 "configuration C.",
                 switched(VGGBlock, "Threes", change=lambda self, k: (3,) * len(k))),
         Mistake("shared_weights", "Two convolutions are one and the same layer, with the same weights, and so learn "
-                "together. Make a new layer for each: `[layer] * 2` is a list with one layer in it twice.", SharedBlock),
+                "together. Make a new layer for each: `[layer] * 2` is a list with one layer in it twice.",
+                SharedBlock),
         Mistake("padding_missing", "The maps shrink at each convolution: the padding is missing.",
                 switched(VGGBlock, "Unpadded", padding=lambda self, k: 0)),
-        Mistake("padding_always_1", "Padding 1 keeps the size for a 3×3 window. For another window, what is the padding "
-                "that does?",
+        Mistake("padding_always_1", "Padding 1 keeps the size for a 3×3 window. For another window, what is the "
+                "padding that does?",
                 switched(VGGBlock, "One", padding=lambda self, k: 1)),
         Mistake("pool_missing", "There is no pooling at the end: height and width must be halved.",
                 switched(VGGBlock, "NoPool", pool="none")),
@@ -405,11 +409,12 @@ VGG_BLOCK = Exercise(
                 switched(VGGBlock, "Overlap", pool="3x3")),
         Mistake("average_pooling", "The block ends with average pooling; VGG takes the maximum.",
                 switched(VGGBlock, "Average", pool="average")),
-        Mistake("ceil_mode", "Where height or width is odd, the pooled map has one row or column too many: a window that "
-                "does not fit is left out.", switched(VGGBlock, "Ceil", pool="ceil")),  # 71
+        Mistake("ceil_mode", "Where height or width is odd, the pooled map has one row or column too many: a window "
+                "that does not fit is left out.", switched(VGGBlock, "Ceil", pool="ceil")),  # 71
         Mistake("relu_at_the_end_only", "There is a ReLU only at the end of the block. Without one between them, two "
                 "convolutions are together just another linear map.", switched(VGGBlock, "Late", relus="last")),
-        Mistake("relu_missing_at_the_end", "The last convolution of the block has no ReLU: each one is followed by one.",
+        Mistake("relu_missing_at_the_end", "The last convolution of the block has no ReLU: each one is followed by "
+                "one.",
                 switched(VGGBlock, "Early", relus="not last")),
         Mistake("relu_missing", "There is no ReLU in the block: each convolution is followed by one.",
                 switched(VGGBlock, "Linear", relus="none")),
@@ -422,13 +427,13 @@ VGG_BLOCK = Exercise(
                 "convolution.", switched(VGGBlock, "Plain", norm="")),
         Mistake("batch_norm_once", "There is one batch norm in the block, at its end. Each convolution is followed by "
                 "one of its own.", switched(VGGBlock, "Once", norm="last")),
-        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution and "
-                "the ReLU.", switched(VGGBlock, "After", norm="after ReLU")),
+        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution "
+                "and the ReLU.", switched(VGGBlock, "After", norm="after ReLU")),
     ],
     alternatives=[BlockAsSequential, BlockByHand],
     hints=[
-        "Which channels does the first convolution read, and which does every other one read? Which padding keeps the size "
-        "for a window of $k$?",
+        "Which channels does the first convolution read, and which does every other one read? Which padding keeps the "
+        "size for a window of $k$?",
         dedent("""\
         `VGGBlock(2, 3, (3, 3), batch_norm=True)` on maps of 8×11:
 
@@ -463,11 +468,11 @@ VGG_BLOCK = Exercise(
 class Features(nn.Module):
     """Oracle: the layers of a configuration list, carried out one entry after the other."""
 
-    bias, relus, norm, pool, padding, entries = True, "all", "before ReLU", (2, 2), 1, staticmethod(lambda config: config)
+    bias, relus, norm, pool, padding, entries = True, "all", "before ReLU", (2, 2), 1, staticmethod(tuple)
 
     def __init__(self, config, c_in=3, batch_norm=False):
         super().__init__()
-        self.config, self.layers = tuple(self.entries(config)), nn.ModuleList()
+        self.config, self.layers = self.entries(config), nn.ModuleList()
         self.norm = self.norm if batch_norm else ""
         for f in self.config:
             if f == "M":
@@ -554,19 +559,22 @@ def random_features(rng):
 VGG_FEATURES = Exercise(
     id="vgg_features", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=vgg_features,
-    probes=[features_call((2,), 1, size=(1, 3, 4), part=PLAIN), features_call((4, "M"), size=(1, 5, 6), seed=2, part=PLAIN),
+    probes=[features_call((2,), 1, size=(1, 3, 4), part=PLAIN),
+            features_call((4, "M"), size=(1, 5, 6), seed=2, part=PLAIN),
             features_call((2, 4, "M", 5, "M"), size=(1, 6, 7), seed=4, part=PLAIN),
             features_call((4, "M", 2, 3), 2, size=(2, 5, 6), seed=6, part=PLAIN, gradient=True),
             features_call((3, "M", "M", 4, 2, "M"), 1, size=(1, 9, 11), seed=8, part=PLAIN),
             features_call((4, 2, "M"), 2, True, size=(1, 6, 7), seed=10, part=NORMED),
-            features_call((2, "M", 4, 5, "M"), 3, True, size=(2, 5, 6), seed=12, mode="train", part=NORMED, gradient=True)],
+            features_call((2, "M", 4, 5, "M"), 3, True, size=(2, 5, 6), seed=12, mode="train", part=NORMED,
+                          gradient=True)],
     random=random_features,
     mistakes=[
         Mistake("padding_missing", "The maps shrink at each convolution: 3×3 needs padding 1 to keep the size.",
                 features_of(padding=0)),
         Mistake("m_ignored", "Nothing is pooled: an \"M\" stands for max pooling.",
                 features_of(reduce=lambda self, x: x)),
-        Mistake("last_m_dropped", "The \"M\" at the end of the list is left out. The list is worked through to its end.",
+        Mistake("last_m_dropped", "The \"M\" at the end of the list is left out. The list is worked through to its "
+                "end.",
                 features_of(entries=staticmethod(lambda c: c[:-1] if c[-1] == "M" else c))),
         Mistake("pool_3x3", "The pooling windows are 3×3, as AlexNet's are. VGG's are 2×2, at stride 2.",
                 features_of(pool=(3, 2))),
@@ -574,8 +582,8 @@ VGG_FEATURES = Exercise(
                 features_of(pool=(2, 1))),  # 62
         Mistake("average_pooling", "\"M\" is average pooling in your network. M stands for maximum.",
                 features_of(reduce=lambda self, x: F.avg_pool2d(x, 2))),
-        Mistake("ceil_mode", "Where height or width is odd, the pooled map has one row or column too many: a window that "
-                "does not fit is left out.", features_of(pool=(2, 2, 0, 1, True))),  # 71
+        Mistake("ceil_mode", "Where height or width is odd, the pooled map has one row or column too many: a window "
+                "that does not fit is left out.", features_of(pool=(2, 2, 0, 1, True))),  # 71
         Mistake("relu_missing", "There is no ReLU. Each convolution is followed by one.", features_of(relus="none")),
         Mistake("relu_before_pooling_only", "There is a ReLU only in front of pooling. Each convolution is followed by "
                 "one: without it, two convolutions in a row are together just another linear map.",
@@ -588,15 +596,15 @@ VGG_FEATURES = Exercise(
                 "exercise.", features_of(bias="unless batch norm")),  # 87
         Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm behind each "
                 "convolution.", features_of(norm="")),
-        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution and "
-                "the ReLU.", features_of(norm="after ReLU")),
-        Mistake("batch_norm_before_convolution", "Batch norm stands in front of the convolution. Here it stands between "
-                "the convolution and the ReLU.", features_of(norm="before convolution")),
+        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution "
+                "and the ReLU.", features_of(norm="after ReLU")),
+        Mistake("batch_norm_before_convolution", "Batch norm stands in front of the convolution. Here it stands "
+                "between the convolution and the ReLU.", features_of(norm="before convolution")),
     ],
     alternatives=[features_by_indices, features_nested],
     hints=[
-        "Which two kinds of entries are there, and which layers does each stand for? What does the next convolution have to "
-        "know about the one before?",
+        "Which two kinds of entries are there, and which layers does each stand for? What does the next convolution "
+        "have to know about the one before?",
         dedent("""\
         `vgg_features((2, 4, "M"), c_in=1)`:
 
@@ -712,7 +720,8 @@ def random_classifier(rng):
 VGG_CLASSIFIER = Exercise(
     id="vgg_classifier", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=Classifier,
-    probes=[classifier_call((2, 1, 3), 4, 3, (0.0, 0.0), seed=20), classifier_call((3, 2, 4), 5, 6, (0.0, 0.0), n=3, seed=2),
+    probes=[classifier_call((2, 1, 3), 4, 3, (0.0, 0.0), seed=20),
+            classifier_call((3, 2, 4), 5, 6, (0.0, 0.0), n=3, seed=2),
             classifier_call((2, 3, 2), 6, 4, (1.0, 0.0), seed=4), classifier_call((2, 3, 2), 4, 5, (0.0, 1.0), seed=6),
             classifier_call((5, 2, 3), 7, 4),
             classifier_call((2, 3, 2), 5, 3, (0.0, 0.0), "train", seed=8),
@@ -723,16 +732,16 @@ VGG_CLASSIFIER = Exercise(
         Mistake("dropout_in_evaluation", "Dropout drops in evaluation too. `nn.Dropout` follows `net.train()` and "
                 "`net.eval()`; the function `F.dropout` drops always unless it is given `training=self.training`.",
                 switched(Classifier, "Always", off_in_evaluation=False)),  # 102
-        Mistake("dropout_missing", "In evaluation everything is right, but in training nothing is dropped: the rates are "
-                "not used.", switched(Classifier, "Never", drops=staticmethod(lambda p: (0, 0, 0, 0)))),
+        Mistake("dropout_missing", "In evaluation everything is right, but in training nothing is dropped: the rates "
+                "are not used.", switched(Classifier, "Never", drops=staticmethod(lambda p: (0, 0, 0, 0)))),
         Mistake("rates_swapped", "The two rates are exchanged: the first belongs behind the first ReLU.",
                 switched(Classifier, "Swapped", drops=staticmethod(lambda p: (0, p[1], p[0], 0)))),
         Mistake("first_rate_twice", "The first rate is used in both places.",
                 switched(Classifier, "First", drops=staticmethod(lambda p: (0, p[0], p[0], 0)))),
         Mistake("second_rate_twice", "The second rate is used in both places.",
                 switched(Classifier, "Second", drops=staticmethod(lambda p: (0, p[1], p[1], 0)))),
-        Mistake("dropout_one_layer_early", "Dropout stands in front of the first two linear layers, as in some versions "
-                "of AlexNet. Here it stands behind the first and the second ReLU.",
+        Mistake("dropout_one_layer_early", "Dropout stands in front of the first two linear layers, as in some "
+                "versions of AlexNet. Here it stands behind the first and the second ReLU.",
                 switched(Classifier, "Early", drops=staticmethod(lambda p: (*p, 0, 0)))),
         Mistake("dropout_on_the_scores", "Dropout stands behind the second and the third linear layer. A score that is "
                 "dropped becomes 0; dropout belongs behind the two hidden layers.",
@@ -740,8 +749,9 @@ VGG_CLASSIFIER = Exercise(
         Mistake("flatten_channels_last", "The features are flattened in another order: row, column, channel. PyTorch's "
                 "order is channel, row, column, as they lie in (N, C, H, W).",
                 switched(Classifier, "Last", order=(0, 2, 3, 1))),  # 106
-        Mistake("flatten_columns_first", "The features are flattened column by column. PyTorch's order is channel, row, "
-                "column, as they lie in (N, C, H, W).", switched(Classifier, "Columns", order=(0, 1, 3, 2))),  # 106
+        Mistake("flatten_columns_first", "The features are flattened column by column. PyTorch's order is channel, "
+                "row, column, as they lie in (N, C, H, W).",
+                switched(Classifier, "Columns", order=(0, 1, 3, 2))),  # 106
         Mistake("global_average", "Each map is averaged to one number before the first linear layer, as later networks "
                 "do. VGG keeps all C·H·W values.", Averaged),
         Mistake("softmax_at_the_end", "The network returns probabilities. It must return the scores: PyTorch's "
@@ -759,7 +769,8 @@ VGG_CLASSIFIER = Exercise(
     ],
     alternatives=[ClassifierAsSequential, ClassifierByHand],
     hints=[
-        "How long is the vector that the first linear layer reads? And how does a module know whether it is being trained?",
+        "How long is the vector that the first linear layer reads? And how does a module know whether it is being "
+        "trained?",
         dedent("""\
         `VGGClassifier((2, 1, 3), 4, 3)`: features 2×1×3, 4 hidden units, 3 classes.
 
@@ -780,9 +791,9 @@ VGG_CLASSIFIER = Exercise(
             x <- dropout[1] of ReLU of the second layer
             return the third layer of x                       # (N, classes)
         ```"""),
-        "`net.train()` and `net.eval()` set the attribute `training` of the net and of every module in it; `nn.Dropout` "
-        "looks at its own. A rate of 1 drops everything, so the check can tell without chance which values are dropped, "
-        "and a rate of 0 nothing.",
+        "`net.train()` and `net.eval()` set the attribute `training` of the net and of every module in it; "
+        "`nn.Dropout` looks at its own. A rate of 1 drops everything, so the check can tell without chance which "
+        "values are dropped, and a rate of 0 nothing.",
     ])
 
 
@@ -903,8 +914,8 @@ VGG_NET = Exercise(
                 switched(VGG, "Short", classifier_of=switched(Classifier, "Short", layers=2))),
         Mistake("four_linear_layers", "The classifier has four linear layers. VGG has three, the scores included.",
                 switched(VGG, "Long", classifier_of=FourLinear)),
-        Mistake("second_hidden_layer_narrower", "The second hidden layer has half as many units as the first. Both have "
-                "`hidden`.", switched(VGG, "Narrow", classifier_of=NarrowerSecond)),
+        Mistake("second_hidden_layer_narrower", "The second hidden layer has half as many units as the first. Both "
+                "have `hidden`.", switched(VGG, "Narrow", classifier_of=NarrowerSecond)),
         Mistake("conv_bias_missing", "The convolutions have no bias. They all have one.",
                 switched(VGG, "Unbiased", settings={"bias": False})),
         Mistake("no_bias_with_batch_norm", "The convolutions lose their bias where there is batch norm. That is well "
@@ -1053,19 +1064,19 @@ VGG_TABLE = Exercise(
                 wrong_table(carry="M")),
         Mistake("always_the_image_channels", "Every convolution is counted as reading the channels of the image. From "
                 "the second on, it reads those of the one before.", wrong_table(carry="never")),
-        Mistake("bias_missing", "The biases are missing in the parameters: each filter, and each output of a linear layer, "
-                "has one.", wrong_table(conv=lambda c, f, h, w: (f * h * w, f * 9 * c, f * h * w * 9 * c),
+        Mistake("bias_missing", "The biases are missing in the parameters: each filter, and each output of a linear "
+                "layer, has one.", wrong_table(conv=lambda c, f, h, w: (f * h * w, f * 9 * c, f * h * w * 9 * c),
                                         fc=lambda a, b: (b, a * b, a * b))),  # 23
-        Mistake("bias_in_multiply_adds", "The biases are counted among the multiply-adds. A bias is added and nothing is "
-                "multiplied; it is left out here.",
+        Mistake("bias_in_multiply_adds", "The biases are counted among the multiply-adds. A bias is added and nothing "
+                "is multiplied; it is left out here.",
                 wrong_table(conv=lambda c, f, h, w: (f * h * w, f * (9 * c + 1), f * h * w * (9 * c + 1)),
                             fc=lambda a, b: (b, b * (a + 1), b * (a + 1)))),
         Mistake("two_operations_each", "All multiply-adds are twice as many: a multiplication and the addition that "
                 "follows count as one here. Counted as two, they are called operations or FLOPs.",
                 wrong_table(conv=lambda c, f, h, w: (f * h * w, f * (9 * c + 1), 2 * f * h * w * 9 * c),
                             fc=lambda a, b: (b, b * (a + 1), 2 * a * b))),
-        Mistake("multiply_adds_of_one_position", "The multiply-adds of a convolution are those of a single position. Its "
-                "filters are applied at every pixel.",
+        Mistake("multiply_adds_of_one_position", "The multiply-adds of a convolution are those of a single position. "
+                "Its filters are applied at every pixel.",
                 wrong_table(conv=lambda c, f, h, w: (f * h * w, f * (9 * c + 1), f * 9 * c))),
         Mistake("multiply_adds_of_one_filter", "The multiply-adds of a convolution are those of a single filter.",
                 wrong_table(conv=lambda c, f, h, w: (f * h * w, f * (9 * c + 1), h * w * 9 * c))),
@@ -1078,18 +1089,20 @@ VGG_TABLE = Exercise(
                 wrong_table(conv=lambda c, f, h, w: (4 * f * h * w, f * (9 * c + 1), f * h * w * 9 * c),
                             fc=lambda a, b: (4 * b, b * (a + 1), a * b),
                             pool=lambda c, h, w, before: (4 * c * h * w, 0, 0))),
-        Mistake("one_map_only", "The first number of a row is the size of one map. A layer gives as many maps as it has "
-                "channels.", wrong_table(conv=lambda c, f, h, w: (h * w, f * (9 * c + 1), f * h * w * 9 * c),
+        Mistake("one_map_only", "The first number of a row is the size of one map. A layer gives as many maps as it "
+                "has channels.", wrong_table(conv=lambda c, f, h, w: (h * w, f * (9 * c + 1), f * h * w * 9 * c),
                                          pool=lambda c, h, w, before: (h * w, 0, 0))),
-        Mistake("values_that_go_in", "In the rows of pooling layers stands what goes in. What a layer gives is asked for.",
+        Mistake("values_that_go_in", "In the rows of pooling layers stands what goes in. What a layer gives is asked "
+                "for.",
                 wrong_table(pool=lambda c, h, w, before: (before, 0, 0))),
         Mistake("pooling_rounds_up", "An odd height or width is rounded up by your pooling. A window that does not fit "
                 "is left out.", wrong_table(half=lambda n: -(-n // 2))),  # 9, 71
         Mistake("pooling_ignored", "The maps keep their size at an \"M\".", wrong_table(half=lambda n: n)),
-        Mistake("pooling_costs", "The rows of the pooling layers have multiply-adds. Taking a maximum multiplies nothing.",
+        Mistake("pooling_costs", "The rows of the pooling layers have multiply-adds. Taking a maximum multiplies "
+                "nothing.",
                 wrong_table(pool=lambda c, h, w, before: (c * h * w, 0, 4 * c * h * w))),
-        Mistake("not_flattened", "The first linear layer is counted as reading one value for each channel. It reads all "
-                "values of all maps.", wrong_table(flat=lambda c, h, w: c)),
+        Mistake("not_flattened", "The first linear layer is counted as reading one value for each channel. It reads "
+                "all values of all maps.", wrong_table(flat=lambda c, h, w: c)),
         Mistake("image_first", "There is one row too many: the table begins with the first layer, not with the image.",
                 lambda image, config, linear=(): ((int(np.prod(image)), 0, 0), *vgg_table(image, config, linear))),
         Mistake("no_rows_for_pooling", "The rows of the pooling layers are missing: there is one for each entry of the "
@@ -1098,8 +1111,8 @@ VGG_TABLE = Exercise(
     ],
     alternatives=[table_by_formula, table_by_flat_loop],
     hints=[
-        "Which numbers change from layer to layer: channels, height, width? Which of them does an \"M\" change, and which a "
-        "number?",
+        "Which numbers change from layer to layer: channels, height, width? Which of them does an \"M\" change, and "
+        "which a number?",
         dedent("""\
         `vgg_table((1, 4, 6), (2, "M"))`: one channel, 4×6 pixels.
 
@@ -1120,8 +1133,9 @@ VGG_TABLE = Exercise(
         for each m of linear:
             row: (m, m·(n + 1), m·n);  from now on n is m
         ```"""),
-        "A convolution uses each weight once at every position, so its multiply-adds are its weights times the pixels of a "
-        "map; a linear layer uses each weight once. That is why the first are many and light, the last few and heavy.",
+        "A convolution uses each weight once at every position, so its multiply-adds are its weights times the pixels "
+        "of a map; a linear layer uses each weight once. That is why the first are many and light, the last few and "
+        "heavy.",
     ])
 
 
@@ -1190,7 +1204,8 @@ ACTIVATION_SIZES = Exercise(
             sizes_call(2, 3, 4, (5, 6), 8)],
     random=random_sizes,
     mistakes=[
-        Mistake("before_relu", "The numbers are those of what the convolutions give. They are asked for behind the ReLU.",
+        Mistake("before_relu", "The numbers are those of what the convolutions give. They are asked for behind the "
+                "ReLU.",
                 wrong_sizes(measure=lambda y, pre: pre.square().mean().sqrt())),
         Mistake("standard_deviation", "This is the standard deviation: the mean is subtracted first. Behind a ReLU the "
                 "mean is not 0, and the root mean square keeps it in.",
@@ -1208,7 +1223,8 @@ ACTIVATION_SIZES = Exercise(
                 wrong_sizes(chain=False)),
         Mistake("relu_missing", "There is no ReLU in the chain.", wrong_sizes(act=lambda v: v)),
         Mistake("padding_missing", "The maps shrink: the convolutions need padding 1.", wrong_sizes(padding=0)),
-        Mistake("channels_swapped", "The two channel axes of the weights are exchanged: a weight is (C_out, C_in, 3, 3).",
+        Mistake("channels_swapped", "The two channel axes of the weights are exchanged: a weight is (C_out, C_in, 3, "
+                "3).",
                 wrong_sizes(weight=lambda w: w.transpose(0, 1))),  # 20
         Mistake("kernel_flipped", "The kernels are rotated by 180°. PyTorch's layers do not do that.",
                 wrong_sizes(weight=lambda w: w.flip(2, 3))),  # 1
@@ -1219,7 +1235,8 @@ ACTIVATION_SIZES = Exercise(
     ],
     alternatives=[sizes_by_items, sizes_in_place],
     hints=[
-        "What does the second layer read: `x`, or what the first one gave? And where does the size have to be measured?",
+        "What does the second layer read: `x`, or what the first one gave? And where does the size have to be "
+        "measured?",
         dedent("""\
         One layer whose kernel only copies its pixel, on a row of four:
 

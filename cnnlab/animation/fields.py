@@ -23,7 +23,8 @@ def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, int
     fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained", dpi=72, width_ratios=[1, 1.4])
     left.imshow(image, cmap="gray")
     left.axis("off")
-    outer, inner = (frame(left, 0, 0, 1, 1, edgecolor=colour, linewidth=w) for colour, w in [("black", 4), ("white", 2)])
+    outer = frame(left, 0, 0, 1, 1, edgecolor="black", linewidth=4)  # black and white: seen on any background
+    inner = frame(left, 0, 0, 1, 1, edgecolor="white", linewidth=2)
     names = ["M" if entry == "M" else "3×3" for entry in config]
     bars = right.bar(range(len(fields)), fields, color="0.9", edgecolor="0.6")
     right.set_xticks(range(len(fields)), names, fontsize=7)
@@ -40,5 +41,5 @@ def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, int
     draw(len(fields) - 1)
     fig.canvas.draw()
     fig.set_layout_engine("none")
-    return player(fig, draw, len(fields), interval, "A photograph with a frame around what one unit sees; with each layer "
-                  "the frame grows, faster behind each pooling layer.")
+    return player(fig, draw, len(fields), interval, "A photograph with a frame around what one unit sees; "
+                  "with each layer the frame grows, faster behind each pooling layer.")
