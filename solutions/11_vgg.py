@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cnnlab import animation, check, hint, plots, results, summary
-from cnnlab.data import digits, photo
+from cnnlab.data import digits, grey, photo
 from cnnlab.train import Recipe, train
 
 torch.set_num_threads(1)  # the networks trained here are small: several threads would only wait for each other
@@ -117,14 +117,29 @@ for (c_in, c_out, depth), (stack, one) in stacks.items():
 # **Predict.** Which is better on new images? And on the training images?
 
 # %%
-#RESULTS1
+measured = results.load("two_3x3_one_5x5")
+kinds = {stage: measured["stage"] == stage for stage in ("one 5x5", "two 3x3", "one 7x7", "three 3x3")}
+labels = [f"{stage.replace('x', '×')}\n{measured['parameters'][rows][0]:,} parameters\n"
+          f"{measured['multiply_adds'][rows][0] / 1e6:.1f} M multiply-adds" for stage, rows in kinds.items()]
+errors = {column: {stage: 100 * measured[column][rows] for stage, rows in kinds.items()}
+          for column in ("train_error", "test_error")}
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
+for ax, column, title in zip(axes, errors, ("training images", "test images")):
+    for place, runs in enumerate(errors[column].values()):
+        ax.plot(place, runs.mean(), "_", color="tab:orange", markersize=32, markeredgewidth=3)
+        ax.plot([place] * len(runs), runs, "o", color="0.3", markerfacecolor="white")
+    ax.set_xticks(range(4), labels, fontsize=8)
+    ax.set(xlim=(-0.5, 3.5), title=title)
+    ax.grid(axis="y", color="0.9")
+axes[0].set_ylabel("error in %")
+plt.show()
+print(f"{measured.command}\n{measured.device}, {measured.date}")
 
 # %% [markdown]
 # #TEXT1
 
 # %% [markdown]
-# The same live, smaller: the built-in digits, 8×8 pixels, and a few epochs. `block` makes convolutions with batch norm;
-# padding keeps the size.
+# The same live, smaller: the built-in digits, 8×8 pixels, one block and a few epochs.
 
 # %%
 def small_net(kernel_sizes, width=12):
@@ -138,9 +153,9 @@ def small_net(kernel_sizes, width=12):
 
 
 # %%
-images, labels = digits()
+images, classes = digits()
 images = (images * 255 / 16).astype(np.uint8)                             # (1797, 8, 8), from 0 to 255
-train_set, test_set = (images[:1437], labels[:1437]), (images[1437:], labels[1437:])
+train_set, test_set = (images[:1437], classes[:1437]), (images[1437:], classes[1437:])
 small_recipe = Recipe(epochs=5, batch_size=64, lr=0.1)
 live = {}
 for name, kernel_sizes in {"one 5×5": (5,), "two 3×3": (3, 3), "one 7×7": (7,), "three 3×3": (3, 3, 3)}.items():
@@ -150,7 +165,8 @@ for name, kernel_sizes in {"one 5×5": (5,), "two 3×3": (3, 3), "one 7×7": (7,
     print(f"{name:10} {live[name][0]:6,} parameters, test error {100 * live[name][1]:.1f} %")
 
 # %% [markdown]
-# #TEXT2
+# The same picture: the stacks make fewer errors than the large windows, with fewer parameters. One run of a small
+# network on 360 test images is weak evidence, but other seeds say the same (try it: change `manual_seed`).
 
 # %% [markdown]
 # ## What a unit sees
@@ -213,8 +229,12 @@ check("vgg_receptive_fields", vgg_receptive_fields)
 
 # %%
 fields = vgg_receptive_fields(CONFIGS["D"])
-china = photo("china")[100:324, 250:474]                                  # (224, 224, 3)
-animation.growing_field(china, fields, CONFIGS["D"])
+hopper = grey(photo("hopper"))[:448, 32:480].reshape(224, 2, 224, 2).mean(axis=(1, 3))   # (224, 224), means of 2x2
+animation.growing_field(hopper, fields, CONFIGS["D"])
+
+# %% [markdown]
+# In the first block a unit can know an edge, in the second and third a part such as an eye, in the fourth half the
+# face; only in the fifth does it see the whole person. The same as a curve, beside convolutions without pooling:
 
 # %%
 without_pooling = [1 + 2 * layer for layer in range(1, 14)]               # thirteen 3×3 layers alone
@@ -556,14 +576,14 @@ for letter, count in counts.items():
 #
 # Write `vgg_table(image, config, linear=())`: a row of three ints for each layer.
 #
-# - `image` is (C, H, W); `config` a list as above, as a tuple; `linear` the outputs of the linear layers that follow, a
-#   tuple of ints, perhaps empty. The first reads all values of the features;
+# - `image` is (C, H, W); `config` a tuple as above; `linear` the outputs of the linear layers that follow, a tuple of
+#   ints, perhaps empty. The first reads all values of the features;
 # - a row is `(values, parameters, multiply_adds)`: how many numbers the layer gives for one image, how many it learns
-#   (weights and biases), how many products it adds up for one image (biases not counted);
+#   (weights and biases), how many products it adds up (biases not counted);
 # - pooling halves height and width, rounded down; its row is `(values, 0, 0)`.
 #
-# Return a tuple of these rows, for each entry of `config`, then of `linear`. Convolution and pooling alone, and with
-# linear layers, count half each.
+# Return a tuple of rows, for each entry of `config`, then of `linear`. Lists alone, and with linear layers, count half
+# each.
 
 # %% tags=["exercise:vgg_table"]
 def vgg_table(image, config, linear=()):
@@ -625,9 +645,9 @@ print(f"multiply-adds: {multiply_adds:,}; the linear layers do {100 * last_layer
 
 # %% [markdown]
 # **Most memory early, most parameters late.** The first block gives almost half of all values. The first linear layer,
-# which reads 7·7·512 values 4096 times, has 102,760,448 weights: three quarters of the network. The arithmetic is where
-# neither is: in the convolutions, spread evenly over the blocks, since half the side and twice the channels, in and
-# out, leave the number of products the same.
+# which reads 7·7·512 values 4096 times, has 102,760,448 weights: three quarters of the network. The arithmetic is in
+# the convolutions. Where height and width are halved and the channels doubled, in and out, the number of products stays
+# the same; in block 5 the channels are not doubled, and a layer costs a quarter.
 #
 # Notebook 12 averages each of the 512 maps to one number in place of flattening, and needs no such layer.
 
@@ -661,8 +681,9 @@ needed = activations + 3 * weights
 print(f"{share_images} images: {activations:.1f} GB of activations, and 3 × {weights:.2f} GB: {needed:.1f} GB")
 
 # %% [markdown]
-# Barely. This counts each value once: ReLU in place, and no room for the gradients of the activations, of which only a
-# layer or two are needed at a time. Training one network took two to three weeks (NVIDIA Titan Black).
+# Barely. This counts each value once, with ReLU in place, and leaves no room for the gradients of the activations, of
+# which only a layer or two are needed at a time. (The last column above is larger by the positions of the maxima, which
+# PyTorch keeps for the way back.) Training one network took two to three weeks (NVIDIA Titan Black).
 #
 # At 15.5 billion multiply-adds VGG-16 is heavy even today: the same order as networks that are far more accurate, as
 # notebook 14 shows.
@@ -745,9 +766,10 @@ plt.show()
 print({name: f"{sizes[-1]:.1g}" for name, sizes in by_depth.items()})
 
 # %% [markdown]
-# 0.01 loses nine tenths of the signal in each layer. Glorot's rule was made for units whose slope at zero is 1; ReLU
-# sets half of the values to zero, which costs it a factor $\sqrt{1/2}$ a layer. He's rule has this factor built in, and
-# the signal stays. 0.1 happens to suit 32 channels. With batch norm every layer starts afresh, whatever the weights.
+# 0.01 loses nearly nine tenths of the signal in each layer. Glorot's rule was made for units whose slope at zero is 1;
+# ReLU sets half of the values to zero, which costs it a factor $\sqrt{1/2}$ a layer. He's rule has this factor built
+# in, and the signal stays. 0.1 happens to suit 32 channels. With batch norm every layer starts afresh,
+# whatever the weights.
 
 # %% [markdown]
 # Whether a fixed number suits depends on the width of the layer:
@@ -815,7 +837,22 @@ plt.show()
 # The same on CIFAR-10, with VGG-A and VGG-D at an eighth of their width, at three learning rates:
 
 # %%
-#RESULTS2
+curves = results.load("vgg_batch_norm")
+columns = {"std_0.01": "0.01", "he": "He", "std_0.01_batch_norm": "0.01 with batch norm"}
+rates = np.unique(curves["lr"])
+fig, axes = plt.subplots(2, len(rates), figsize=(10, 4.8), layout="constrained", sharex=True, sharey=True)
+for row, letter in zip(axes, "AD"):
+    for ax, lr in zip(row, rates):
+        here = (curves["configuration"] == letter) & (curves["lr"] == lr)
+        for (column, name), style in zip(columns.items(), (":", "-", "--")):
+            ax.plot(curves["step"][here], curves[column][here], style, color="0.2", label=name)
+        ax.axhline(math.log(10), color="0.7", linewidth=1)
+        ax.set_title(f"VGG-{letter}, learning rate {lr:g}", fontsize=10)
+axes[0, 0].legend(frameon=False, fontsize=8, title="first weights", title_fontsize=8)
+axes[1, 1].set_xlabel("step")
+fig.supylabel("training loss", fontsize=10)
+plt.show()
+print(f"{curves.command}\\n{curves.device}, {curves.date}")
 
 # %% [markdown]
 # #TEXT3
@@ -854,19 +891,19 @@ plt.show()
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
-# P takes the linear layers away: of 138.4 million parameters 14.7 million stay, 59 MB instead of 553 MB. Activations
-# and multiply-adds hardly change, since the linear layers give few values and do 0.8 % of the arithmetic. Q changes the
-# parameters by less than 0.1 % (the first layers have 38,720 of them). But it halves the values of the first block, 47
-# % of all, so nearly a quarter of the activation memory goes, and about 15 % of the multiply-adds, most of them in the
-# second layer, which has half the inputs and half the outputs. R leaves the convolutions' parameters as they are and
-# quarters their activations and multiply-adds; maps of 3×3 instead of 7×7 also shrink the first linear layer. For the
-# device I would take P: the weights do not fit without it. For larger batches Q or R, because there the activations
+# With 20 classes VGG-16 has 134.3 million parameters, 537 MB. P leaves 14.7 million of them, 59 MB. Activations and
+# multiply-adds hardly change, since the linear layers give few values and do 0.8 % of the arithmetic. Q changes the
+# parameters by less than 0.1 %: the layers it touches have few. But it halves the values of the first block, 47 % of
+# all, so nearly a quarter of the activations goes, and 12 % of the multiply-adds, most of them in the second layer,
+# which then reads half and gives half. R leaves the convolutions' parameters as they are and divides their activations
+# and multiply-adds by four; maps of 3×3 instead of 7×7 also shrink the first linear layer to less than a fifth. For the
+# device I would take P: without it the weights do not fit. For larger batches Q or R, because there the activations
 # count; R saves most. All three may cost accuracy, so I would train each and compare the error on images kept aside; R
 # above all if the objects are small, since details are lost before the first layer.
 #
 # **Rubric.**
 #
-# - 1 point: P removes about 90 % of the parameters (123.6 of 138.4 million) and next to nothing else.
+# - 1 point: P removes about 90 % of the parameters (119.6 of 134.3 million) and next to nothing else.
 # - 1 point: Q removes about a quarter of the activations and some multiply-adds, but no noticeable part of the
 #   parameters.
 # - 1 point: R divides the activations and multiply-adds of the convolutions by four; their parameters stay.

@@ -320,6 +320,16 @@ class SharedBlock(VGGBlock):
                 self.convs[i], self.norms[i] = self.convs[1], self.norms[1]
 
 
+class ListBlock(VGGBlock):
+    """The layers in a plain list, which PyTorch does not look into."""
+
+    def __init__(self, c_in, c_out, kernel_sizes, batch_norm=False):
+        super().__init__(c_in, c_out, kernel_sizes, batch_norm)
+        convs, norms = list(self.convs), list(self.norms)
+        del self.convs, self.norms
+        self.convs, self.norms = convs, norms
+
+
 class BlockAsSequential(nn.Sequential):
     def __init__(self, c_in, c_out, kernel_sizes, batch_norm=False):
         made = []
@@ -356,6 +366,11 @@ def value_steps(x, like, seed, mode="eval", gradient=None, structure=True):
     return steps + ([("gradient", {"x2": x, "dy": quarters(seed + 1, *gradient)})] if gradient else [])
 
 
+def counted(*args, part, **settings):
+    """A probe that only counts, so that it still says something where a module cannot be used."""
+    return call(*args, **settings, part=part, device="cpu", steps=[("count_parameters", {})])
+
+
 def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="",
                gradient=False):
     n, h, w = size
@@ -378,7 +393,8 @@ def random_block(rng):
 VGG_BLOCK = Exercise(
     id="vgg_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGGBlock,
-    probes=[block_call(1, 2, (3,), size=(1, 4, 5), part=PLAIN), block_call(2, 3, (3, 3), seed=2, part=PLAIN),
+    probes=[counted(2, 4, (3, 3), part=PLAIN), counted(2, 4, (3, 3), batch_norm=True, part=NORMED),
+            block_call(1, 2, (3,), size=(1, 4, 5), part=PLAIN), block_call(2, 3, (3, 3), seed=2, part=PLAIN),
             block_call(3, 2, (3, 3, 3), size=(1, 7, 8), seed=4, part=PLAIN),
             block_call(2, 3, (3, 3, 1), size=(1, 8, 7), seed=6, part=PLAIN),
             block_call(3, 2, (5, 3), size=(2, 5, 6), seed=8, part=PLAIN, gradient=True),
@@ -394,6 +410,9 @@ VGG_BLOCK = Exercise(
         Mistake("shared_weights", "Two convolutions are one and the same layer, with the same weights, and so learn "
                 "together. Make a new layer for each: `[layer] * 2` is a list with one layer in it twice.",
                 SharedBlock),
+        Mistake("plain_list", "The network has no parameters: its layers are in a plain Python list, which PyTorch "
+                "does "
+                "not look into. Keep them in `nn.Sequential` or `nn.ModuleList`.", ListBlock),
         Mistake("padding_missing", "The maps shrink at each convolution: the padding is missing.",
                 switched(VGGBlock, "Unpadded", padding=lambda self, k: 0)),
         Mistake("padding_always_1", "Padding 1 keeps the size for a 3×3 window. For another window, what is the "
@@ -559,7 +578,8 @@ def random_features(rng):
 VGG_FEATURES = Exercise(
     id="vgg_features", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=vgg_features,
-    probes=[features_call((2,), 1, size=(1, 3, 4), part=PLAIN),
+    probes=[counted((4, 6, "M"), part=PLAIN), counted((4, 6, "M"), batch_norm=True, part=NORMED),
+            features_call((2,), 1, size=(1, 3, 4), part=PLAIN),
             features_call((4, "M"), size=(1, 5, 6), seed=2, part=PLAIN),
             features_call((2, 4, "M", 5, "M"), size=(1, 6, 7), seed=4, part=PLAIN),
             features_call((4, "M", 2, 3), 2, size=(2, 5, 6), seed=6, part=PLAIN, gradient=True),
@@ -896,7 +916,8 @@ def random_vgg(rng):
 VGG_NET = Exercise(
     id="vgg", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGG,
-    probes=[vgg_call((2, "M"), 4, 6, 5), vgg_call((2, 4, "M", 5, "M"), 8, 7, 6, seed=2),
+    probes=[counted((2, "M"), size=6, hidden=7, classes=5, part="values"), vgg_call((2, "M"), 4, 6, 5),
+            vgg_call((2, 4, "M", 5, "M"), 8, 7, 6, seed=2),
             vgg_call((4, "M", 2, 5, "M", 6), 13, 8, 4, seed=4), vgg_call((2, "M", 4, "M"), 9, 6, 5, True, seed=6),
             large_call(A), large_call(B, layers=False), large_call(D), large_call(E, layers=False),
             large_call(D, True, layers=False)],

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab.animation.player import player
-from cnnlab.plots import WIDTH, frame
+from cnnlab.plots import frame
 
 
 def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, interval: int = 700):
@@ -20,7 +20,7 @@ def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, int
     if os.environ.get("NBGRADER_EXECUTION"):
         return None
     height, width = image.shape[:2]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained", dpi=72, width_ratios=[1, 1.4])
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", dpi=72, width_ratios=[1, 1.7])
     left.imshow(image, cmap="gray")
     left.axis("off")
     outer = frame(left, 0, 0, 1, 1, edgecolor="black", linewidth=4)  # black and white: seen on any background
