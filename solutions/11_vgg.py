@@ -119,8 +119,8 @@ for (c_in, c_out, depth), (stack, one) in stacks.items():
 # %%
 measured = results.load("two_3x3_one_5x5")
 kinds = {stage: measured["stage"] == stage for stage in ("one 5x5", "two 3x3", "one 7x7", "three 3x3")}
-labels = [f"{stage.replace('x', '×')}\n{measured['parameters'][rows][0]:,} parameters\n"
-          f"{measured['multiply_adds'][rows][0] / 1e6:.1f} M multiply-adds" for stage, rows in kinds.items()]
+labels = [f"{stage.replace('x', '×')}\n{measured['parameters'][rows][0] / 1e3:.0f} thousand\n"
+          f"{measured['multiply_adds'][rows][0] / 1e6:.1f} million" for stage, rows in kinds.items()]
 errors = {column: {stage: 100 * measured[column][rows] for stage, rows in kinds.items()}
           for column in ("train_error", "test_error")}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
@@ -129,7 +129,7 @@ for ax, column, title in zip(axes, errors, ("training images", "test images")):
         ax.plot(place, runs.mean(), "_", color="tab:orange", markersize=32, markeredgewidth=3)
         ax.plot([place] * len(runs), runs, "o", color="0.3", markerfacecolor="white")
     ax.set_xticks(range(4), labels, fontsize=8)
-    ax.set(xlim=(-0.5, 3.5), title=title)
+    ax.set(xlim=(-0.5, 3.5), title=title, xlabel="layers of a block, parameters, multiply-adds for an image")
     ax.grid(axis="y", color="0.9")
 axes[0].set_ylabel("error in %")
 plt.show()
@@ -233,8 +233,9 @@ hopper = grey(photo("hopper"))[:448, 32:480].reshape(224, 2, 224, 2).mean(axis=(
 animation.growing_field(hopper, fields, CONFIGS["D"])
 
 # %% [markdown]
-# In the first block a unit can know an edge, in the second and third a part such as an eye, in the fourth half the
-# face; only in the fifth does it see the whole person. The same as a curve, beside convolutions without pooling:
+# In the first two blocks a unit sees no more than an edge or a corner, in the third a part such as the nose, in the
+# fourth most of the face; only in the fifth does it see face and hat. The same as a curve, beside convolutions without
+# pooling:
 
 # %%
 without_pooling = [1 + 2 * layer for layer in range(1, 14)]               # thirteen 3×3 layers alone
@@ -417,8 +418,9 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# The blocks of VGG-16, to scale (a channel is drawn a quarter as thick as a pixel is wide). Space shrinks while
-# channels grow: a block's maps have a quarter of the pixels of the block before, and twice the channels.
+# What the blocks of VGG-16 hold, to scale (a channel is drawn a quarter as thick as a pixel is wide), and what is left
+# behind the last pooling. Space shrinks while channels grow: each block's maps have a quarter of the pixels of the
+# block before, and twice the channels, up to 512.
 
 # %% [markdown]
 # ## The classifier, and dropout that stops
@@ -494,7 +496,8 @@ for mode, pair in [("training", dropped), ("evaluation", kept)]:
 
 # %%
 generator = torch.Generator().manual_seed(0)
-h, weight, bias = torch.rand(200), torch.randn(5, 200, generator=generator) / 10, torch.randn(5, generator=generator)
+h = torch.rand(200, generator=generator)
+weight, bias = torch.randn(5, 200, generator=generator) / 10, torch.randn(5, generator=generator)
 p = 0.5
 masks = (torch.rand(20000, 200, generator=generator) >= p).float()       # 20,000 passes, nothing divided
 old_training = (masks * h) @ weight.T + bias                             # (20000, 5)
@@ -660,8 +663,8 @@ report = summary(nets["D"], (3, 224, 224)).lecture()
 report
 
 # %%
-measured = np.array([(math.prod(row.output), row.parameters, row.multiply_adds) for row in report.rows[1:]])
-agrees = np.array_equal(measured, table)
+by_summary = np.array([(math.prod(row.output), row.parameters, row.multiply_adds) for row in report.rows[1:]])
+agrees = np.array_equal(by_summary, table)
 print("your table and the summary agree:", agrees)
 
 # %% [markdown]
@@ -685,8 +688,8 @@ print(f"{share_images} images: {activations:.1f} GB of activations, and 3 × {we
 # which only a layer or two are needed at a time. (The last column above is larger by the positions of the maxima, which
 # PyTorch keeps for the way back.) Training one network took two to three weeks (NVIDIA Titan Black).
 #
-# At 15.5 billion multiply-adds VGG-16 is heavy even today: the same order as networks that are far more accurate, as
-# notebook 14 shows.
+# At 15.5 billion multiply-adds an image VGG-16 is heavy even today: ResNet-50 (notebook 13) is more accurate with about
+# a quarter of that.
 
 # %% [markdown]
 # ### Images of another size
@@ -768,8 +771,8 @@ print({name: f"{sizes[-1]:.1g}" for name, sizes in by_depth.items()})
 # %% [markdown]
 # 0.01 loses nearly nine tenths of the signal in each layer. Glorot's rule was made for units whose slope at zero is 1;
 # ReLU sets half of the values to zero, which costs it a factor $\sqrt{1/2}$ a layer. He's rule has this factor built
-# in, and the signal stays. 0.1 happens to suit 32 channels. With batch norm every layer starts afresh,
-# whatever the weights.
+# in: the signal keeps its order of magnitude (chance and the zeros of the padding make it sink to 0.3). 0.1 happens to
+# suit 32 channels. With batch norm every layer starts afresh, whatever the weights.
 
 # %% [markdown]
 # Whether a fixed number suits depends on the width of the layer:
@@ -852,7 +855,7 @@ axes[0, 0].legend(frameon=False, fontsize=8, title="first weights", title_fontsi
 axes[1, 1].set_xlabel("step")
 fig.supylabel("training loss", fontsize=10)
 plt.show()
-print(f"{curves.command}\\n{curves.device}, {curves.date}")
+print(f"{curves.command}\n{curves.device}, {curves.date}")
 
 # %% [markdown]
 # #TEXT3

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cnnlab import modules
+from solutions.gpu.models.network import count_multiply_adds
+from solutions.gpu.models.resnet import resnet
 from solutions.gpu.models.vgg import CONFIGURATIONS, vgg
 
 SLUG = "11_vgg"
@@ -179,6 +181,11 @@ def test_memory_early_parameters_late(nb):
     assert nb["table"][-3:, 1].sum() / nb["parameters"] == pytest.approx(0.89, abs=0.005)
     assert nb["multiply_adds"] == pytest.approx(15.5e9, rel=0.005)
     assert nb["table"][-3:, 2].sum() / nb["multiply_adds"] == pytest.approx(0.008, abs=0.0005)
+
+
+def test_resnet_50_needs_about_a_quarter_of_the_multiply_adds(nb):
+    with torch.device("meta"):
+        assert 3.5 < nb["multiply_adds"] / count_multiply_adds(resnet(50), (3, 224, 224)) < 4.5
 
 
 def test_layers_that_keep_their_channels_cost_the_same_but_in_block_5(nb):
