@@ -26,7 +26,7 @@ NETWORKS = {"plain": (None, False, 0), "residual": ("A", False, 0),
 def run(quick: bool) -> list[dict]:
     if quick:
         return measure(*cifar(train=1000, test=100, size=16), depths=(8, 20, 56), batch=100, seeds=1)
-    return measure(*cifar(train=5000, test=100, size=16), depths=(8, 20, 56), batch=500, seeds=5)
+    return measure(*cifar(train=5000, test=100, size=16), depths=(8, 20, 56), batch=500, seeds=3)
 
 
 def measure(train_set, test_set, depths, batch: int, seeds: int) -> list[dict]:

@@ -19,8 +19,8 @@ STAGES = {"one 5x5": [5], "two 3x3": [3, 3], "one 7x7": [7], "three 3x3": [3, 3,
 
 def run(quick: bool) -> list[dict]:
     if quick:
-        return measure(*cifar(train=4000, test=1000, size=16), width=16, epochs=4, seeds=1)
-    return measure(*cifar(train=10000, test=5000, size=16), width=32, epochs=10, seeds=3)
+        return measure(*cifar(train=4000, test=1000, size=16), width=16, epochs=3, seeds=1)
+    return measure(*cifar(train=10000, test=2000, size=16), width=16, epochs=8, seeds=3)
 
 
 def measure(train_set, test_set, width: int, epochs: int, seeds: int) -> list[dict]:

@@ -25,7 +25,7 @@ NETWORKS = {"std_0.01": (initialise.gaussian, False), "he": (initialise.he, Fals
 def run(quick: bool) -> list[dict]:
     if quick:
         return measure(*cifar(train=1000, test=100), configurations="AD", rates=(0.01, 0.1), epochs=3)
-    return measure(*cifar(train=5000, test=100), configurations="AD", rates=(0.01, 0.05, 0.2), epochs=10)
+    return measure(*cifar(train=5000, test=100), configurations="AD", rates=(0.01, 0.05, 0.2), epochs=5)
 
 
 def measure(train_set, test_set, configurations, rates, epochs: int, narrower: int = 8, points: int = 20) -> list[dict]:
