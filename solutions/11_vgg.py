@@ -238,6 +238,7 @@ animation.growing_field(hopper, fields, CONFIGS["D"])
 # pooling:
 
 # %%
+fields = vgg_receptive_fields(CONFIGS["D"])
 without_pooling = [1 + 2 * layer for layer in range(1, 14)]               # thirteen 3×3 layers alone
 fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
 ax.plot(range(1, 19), fields, "o-", color="0.3", markerfacecolor="tab:orange", label="VGG-16")
@@ -620,8 +621,7 @@ check("vgg_table", vgg_table)
 # do the most work?
 
 # %%
-LINEAR = (4096, 4096, 1000)
-table = np.array(vgg_table((3, 224, 224), CONFIGS["D"], LINEAR))          # (21, 3)
+table = np.array(vgg_table((3, 224, 224), CONFIGS["D"], linear=(4096, 4096, 1000)))   # (21, 3)
 names, block_number, place = [], 1, 1
 for entry in CONFIGS["D"]:
     names.append(f"pool{block_number}" if entry == "M" else f"conv{block_number}_{place}")
@@ -637,6 +637,7 @@ axes[-1].set_xticks(range(21), names, rotation=60, ha="right", fontsize=8)
 plt.show()
 
 # %%
+table = np.array(vgg_table((3, 224, 224), CONFIGS["D"], linear=(4096, 4096, 1000)))   # (21, 3)
 values, parameters, multiply_adds = table.sum(axis=0)
 with_image = values + 3 * 224 * 224
 first_block, last_layers = table[:3, 0].sum() / with_image, table[-3:].sum(axis=0)
@@ -659,10 +660,13 @@ print(f"multiply-adds: {multiply_adds:,}; the linear layers do {100 * last_layer
 # lectures do: sizes as height×width×channels, and an activation as part of its layer.
 
 # %%
-report = summary(nets["D"], (3, 224, 224)).lecture()
+with torch.device("meta"):
+    vgg16 = VGG(CONFIGS["D"]).eval()
+report = summary(vgg16, (3, 224, 224)).lecture()
 report
 
 # %%
+table = np.array(vgg_table((3, 224, 224), CONFIGS["D"], linear=(4096, 4096, 1000)))   # (21, 3)
 by_summary = np.array([(math.prod(row.output), row.parameters, row.multiply_adds) for row in report.rows[1:]])
 agrees = np.array_equal(by_summary, table)
 print("your table and the summary agree:", agrees)
@@ -677,8 +681,9 @@ print("your table and the summary agree:", agrees)
 # a batch fit on one card: its activations, the weights, their gradients and their momentum, all in float32?
 
 # %%
+values, parameters, _ = np.sum(vgg_table((3, 224, 224), CONFIGS["D"], linear=(4096, 4096, 1000)), axis=0)
 share_images = 256 // 4
-activations = share_images * with_image * 4 / 1e9                         # GB
+activations = share_images * (values + 3 * 224 * 224) * 4 / 1e9           # GB
 weights = parameters * 4 / 1e9
 needed = activations + 3 * weights
 print(f"{share_images} images: {activations:.1f} GB of activations, and 3 × {weights:.2f} GB: {needed:.1f} GB")
@@ -819,8 +824,6 @@ for name, net in starts.items():
     history = train(net, train_set, test_set, recipe, quiet=True)
     losses[name], scores[name] = history.loss, history.score[-1]
     print(f"{name}: test accuracy {100 * scores[name]:.0f} %")
-
-# %%
 fig, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 for (name, loss), style in zip(losses.items(), (":", "-", "--")):
     smooth = min(10, len(loss))
