@@ -31,7 +31,8 @@ def load(name: str) -> Results:
     above = [line for line in lines if line.startswith("#")]
     names, *rows = csv.reader(lines[len(above):])
     header = dict(line.removeprefix("# ").split(": ", 1) for line in above)
-    return Results({name: _column(list(cells)) for name, cells in zip(names, zip(*rows, strict=True), strict=True)}, header)
+    columns = zip(*rows, strict=True)
+    return Results({name: _column(cells) for name, cells in zip(names, columns, strict=True)}, header)
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
