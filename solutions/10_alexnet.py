@@ -38,7 +38,8 @@ torch.set_num_threads(1)  # the networks that run here are tiny: sharing their w
 # dictionary in which words are linked by meaning. From 2010 to 2017 part of it was the material of a yearly
 # competition, the ImageNet challenge: about 1.2 million images to train on, each with one of 1000 labels, among them
 # 120 breeds of dogs. The labels of the test images stayed secret.
-#
+
+# %% [markdown]
 # A photograph shows more than one thing, but has one label. A network that says "desk" for a photograph of a monitor
 # on a desk is not really wrong. So the challenge counts an answer as right if the label is among the **five** classes
 # that the network holds for most likely. The share of wrong answers is the **top-5 error**.
@@ -150,8 +151,13 @@ plt.show()
 
 # %% [markdown]
 # The layers as data, in one tower (what a tower is comes below). Each has six entries, `(kind, outputs, kernel_size,
-# stride, padding, groups)`, and `None` where an entry means nothing. ReLU stands behind every layer that learns but the
-# last; it changes no size and is not in the list.
+# stride, padding, groups)`, and `None` where an entry means nothing. The kinds are:
+#
+# - `"conv"`: as many filters as `outputs`, square kernels, with biases; `"pool"`: max pooling, padding 0;
+# - `"norm"`: changes no size, learns nothing, and reads only the pixel itself;
+# - `"flatten"`: all numbers in one row; `"linear"`: fully connected, with biases, on flat input.
+#
+# ReLU stands behind every layer that learns but the last; it changes no size and is not in the list.
 
 # %%
 NORM, POOL, FLATTEN = ("norm", *[None] * 5), ("pool", None, 3, 2, 0, None), ("flatten", *[None] * 5)
@@ -170,11 +176,8 @@ LAYER_NAMES = ("CONV1", "NORM1", "POOL1", "CONV2", "NORM2", "POOL2", "CONV3", "C
 # %% [markdown]
 # ### Exercise: the table of a network
 #
-# Write `layer_table(input_shape, layers)`. `input_shape` is `(C, H, W)`; `layers` is a tuple of layers as above:
-#
-# - `"conv"`: as many filters as `outputs`, square kernels, with biases; `"pool"`: max pooling, the padding is 0;
-# - `"norm"`: changes no size, learns nothing, and reads only the pixel itself;
-# - `"flatten"`: all numbers in one row; `"linear"`: fully connected, with biases, on flat input.
+# Write `layer_table(input_shape, layers)`. `input_shape` is `(C, H, W)`; `layers` is a tuple of layers as above, of any
+# sizes.
 #
 # Sizes that do not fit are rounded down. Return a tuple with one triple `(shape, parameters, field)` for each layer:
 #
@@ -258,7 +261,8 @@ for name, *rows in zip(LAYER_NAMES, one_tower, from_224):
 # **Predict.** Is there a unit in the convolutional part that sees the whole image?
 
 # %%
-fields = {name: field for name, (_, _, field) in zip(LAYER_NAMES, one_tower) if field and "NORM" not in name}
+rows = zip(LAYER_NAMES, layer_table((3, 227, 227), alexnet_layers()))
+fields = {name: field for name, (_, _, field) in rows if field and "NORM" not in name}
 crop = photo("flower")[100:327, 200:427]                              # (227, 227, 3)
 fig, ax = plt.subplots(figsize=(4.6, 4.6), layout="constrained")
 ax.imshow(crop.mean(axis=2), cmap="gray", alpha=0.6)
@@ -382,7 +386,8 @@ for size, (side_by_side, overlapping) in remainders.items():
 #
 # In 2012 a graphics card had 3 GB of memory. The authors used two, and laid **half of the maps** of every layer on
 # each: CONV1 gives 48×55×55 on either card. One half is called a *tower*.
-#
+
+# %% [markdown]
 # Passing maps between the cards takes time, so it was done in few places. CONV2, CONV4 and CONV5 read only the maps on
 # their own card. CONV3 reads the maps of both, and so do the fully connected layers. CONV1 reads the image, of which
 # each card has a copy.
@@ -435,6 +440,11 @@ print(f"on {scores.device}: output {tuple(scores.shape)}; elsewhere its weights 
 # 151 MB for a single layer, and here none. The numbers that come out are not there either, only their shape is.
 
 # %% [markdown]
+# In the exercise, NORM is `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)`, PyTorch's name for the paper's. It
+# runs over all maps, also across the seam between the towers. POOL is the maximum over 3×3 at stride 2, not padded,
+# rounded down.
+
+# %% [markdown]
 # ### Exercise: AlexNet's convolutional part
 #
 # Write the module `AlexNetFeatures(channels=(3, 96, 256, 384, 384, 256), groups=1)`.
@@ -443,8 +453,6 @@ print(f"on {scores.device}: output {tuple(scores.shape)}; elsewhere its weights 
 # - CONV1 is 11×11 at stride 4, not padded; CONV2 5×5 with padding 2; CONV3, CONV4 and CONV5 3×3 with padding 1;
 # - `groups` is for CONV2, CONV4 and CONV5. CONV1 and CONV3 read everything;
 # - ReLU follows each convolution. After the ReLU of CONV1 and of CONV2 come NORM, then POOL; after that of CONV5, POOL;
-# - POOL: maximum over 3×3 at stride 2, not padded, rounded down. NORM: `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75,
-#   k=2.0)`, PyTorch's name for the paper's. It runs over all maps, also across the seam between the towers;
 # - `forward(x)`: (N, channels[0], H, W) gives (N, channels[5], H', W'), for any H and W from 67 on.
 #
 # One tower and two towers are worth half of the points each.
@@ -484,7 +492,8 @@ check("alexnet_features", AlexNetFeatures)
 # The maps are flattened: PyTorch lays out channel 0 row by row, then channel 1, and so on. The order does not matter to
 # a network that learns with it from the start. It matters as soon as weights come from elsewhere: frameworks that keep
 # channels last flatten pixel by pixel, and the same weights then meet the wrong numbers.
-#
+
+# %% [markdown]
 # FC6 and FC7 hold most of the parameters, so here the network would learn the training images by heart. **Dropout**
 # with probability ½ works against it. It stands behind the ReLU of both: half of the 4096 outputs are set to 0, and
 # the others doubled. (In 2012 nothing was doubled in training, and everything halved in the test. On average that is
@@ -539,8 +548,12 @@ def alexnet(groups=1):
         return nn.Sequential(AlexNetFeatures(groups=groups), AlexNetClassifier())
 
 
-towers = {1: summary(alexnet(1), (3, 227, 227)), 2: summary(alexnet(2), (3, 227, 227))}
-towers[2].lecture()
+def tables():
+    """The table of AlexNet by the number of towers."""
+    return {groups: summary(alexnet(groups), (3, 227, 227)) for groups in (1, 2)}
+
+
+tables()[2].lecture()
 
 # %% [markdown]
 # **Predict.** In one tower the convolutions hold 6 % of the parameters. What share of the arithmetic do they do?
@@ -552,6 +565,7 @@ def by_layer(table, number):
 
 
 learning = [name for name in LAYER_NAMES if name[:2] in ("CO", "FC")]
+towers = tables()
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3), layout="constrained")
 for ax, number in zip(axes, ("parameters", "multiply_adds")):
     for groups, shift, look in [(1, -0.2, {"color": "0.8", "edgecolor": "0.3"}), (2, 0.2, {"color": "0.4"})]:
@@ -567,7 +581,7 @@ plt.show()
 
 # %%
 shares = {}
-for groups, table in towers.items():
+for groups, table in tables().items():
     parameters, products = by_layer(table, "parameters"), by_layer(table, "multiply_adds")
     shares[groups] = parameters[:5].sum() / parameters.sum(), products[:5].sum() / products.sum()
     print(f"{groups} tower(s): {table.parameters:,} parameters, {shares[groups][0]:.0%} of them in convolutions; "
@@ -657,8 +671,8 @@ print(f"largest difference {difference:.1g}; {zeros:,} weights of {weights:,} ar
 # - `errors` is a tuple of floats, the validation errors after epochs 1, 2, 3, …; it may be empty;
 # - the first epoch is trained with `lr`. After each epoch its error is looked at. It is an improvement if it is
 #   **smaller** than all errors before it (the first always is one);
-# - after `patience` epochs in a row without improvement, the rate for the following epochs is divided by ten, and the
-#   counting of epochs starts anew. `patience` is an int, at least 1;
+# - after `patience` epochs in a row without improvement (an int, at least 1) the rate is divided by ten for the epochs
+#   that follow, and the counting starts anew;
 # - return a tuple of `len(errors) + 1` floats: the rates of all these epochs, and that of the next one.
 
 # %% tags=["exercise:plateau_rates"]
@@ -934,12 +948,13 @@ check("zfnet_features", ZFNetFeatures)
 # %%
 with torch.device("meta"):
     zfnet = summary(nn.Sequential(ZFNetFeatures(), AlexNetClassifier(c_in=512)), (3, 224, 224))
-ratios = {n: getattr(zfnet, n) / getattr(towers[1], n) for n in ("parameters", "multiply_adds")}
+before = tables()[1]
+ratios = {n: getattr(zfnet, n) / getattr(before, n) for n in ("parameters", "multiply_adds")}
 print(f"{'':8}{'AlexNet':>16}{'ZFNet':>16}   multiply-adds")
-for name, a, z in zip(learning, by_layer(towers[1], "multiply_adds"), by_layer(zfnet, "multiply_adds")):
+for name, a, z in zip(learning, by_layer(before, "multiply_adds"), by_layer(zfnet, "multiply_adds")):
     print(f"{name:8}{a:16,}{z:16,}   × {z / a:.2f}")
 print(f"in all: {ratios['multiply_adds']:.2f} times the multiply-adds and {ratios['parameters']:.2f} times the "
-      f"{towers[1].parameters:,} parameters: {zfnet.parameters:,}")
+      f"{before.parameters:,} parameters: {zfnet.parameters:,}")
 
 # %% [markdown]
 # More: 2.18 times the arithmetic. Half the stride means four times as many positions in CONV1, which outweighs the
