@@ -275,14 +275,15 @@ ZERO_SHORTCUT = Exercise(
 class BasicBlock(nn.Module):
     """Oracle: the body as a list of functions, the shortcut as a convolution with a fixed weight."""
 
-    bias = False  # what the mistakes switch
+    bias, padding = False, 1  # what the mistakes switch
     strides = (True, False)
 
     def __init__(self, c_in, c_out, stride=1, residual=True):
         super().__init__()
         first, second = (stride if used else 1 for used in self.strides)
-        self.body = nn.ModuleList([nn.Conv2d(c_in, c_out, 3, first, 1, bias=self.bias), nn.BatchNorm2d(c_out),
-                                   nn.Conv2d(c_out, c_out, 3, second, 1, bias=self.bias), nn.BatchNorm2d(c_out)])
+        self.body = nn.ModuleList([
+            nn.Conv2d(c_in, c_out, 3, first, self.padding, bias=self.bias), nn.BatchNorm2d(c_out),
+            nn.Conv2d(c_out, c_out, 3, second, self.padding, bias=self.bias), nn.BatchNorm2d(c_out)])
         self.c_out, self.stride, self.residual = c_out, stride, residual
 
     def skip(self, x):
@@ -357,6 +358,16 @@ class SkipFromTheMiddle(BasicBlock):
         return F.relu(y + h if self.residual else y)
 
 
+class MadeInAnotherOrder(BasicBlock):
+    def __init__(self, c_in, c_out, stride=1, residual=True):
+        super().__init__(c_in, c_out, stride, residual)
+        self.body = nn.ModuleList(reversed(self.body))
+
+    def forward(self, x):
+        norm2, conv2, norm1, conv1 = self.body
+        return self.join(norm2(conv2(F.relu(norm1(conv1(x))))), x)
+
+
 class OneNorm(BasicBlock):
     def __init__(self, c_in, c_out, stride=1, residual=True):
         super().__init__(c_in, c_out, stride, residual)
@@ -411,7 +422,8 @@ def random_block(rng):
 BASIC_BLOCK = Exercise(
     id="basic_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=BasicBlock,
-    probes=[block_probe(2, 3, 2, False, quarters(20, 1, 2, 4, 3), quarters(21, 1, 3, 2, 2), part=PLAIN),
+    # The first is large enough for a body without padding.
+    probes=[block_probe(2, 3, 1, False, quarters(20, 1, 2, 5, 6), part=PLAIN),
             block_probe(2, 2, 1, True, quarters(22, 1, 2, 2, 3), part=RESIDUAL),
             block_probe(2, 4, 2, True, quarters(23, 1, 2, 3, 4), quarters(24, 1, 4, 2, 2), part=RESIDUAL),
             block_probe(3, 3, 1, True, quarters(25, 2, 3, 2, 3), quarters(26, 2, 3, 2, 3), "train", RESIDUAL)],
@@ -452,9 +464,14 @@ BASIC_BLOCK = Exercise(
         Mistake("stride_on_the_second", "The stride is in the second convolution. It belongs in the first, so that the "
                 "second already works on the smaller maps.",
                 _block(strides=(False, True))),
+        Mistake("no_padding", "The convolutions have no padding, so that the maps shrink and the skip no longer fits.",
+                _block(padding=0)),
         Mistake("biases", "The convolutions have biases. Batch norm subtracts the mean, and any bias with it: set "
                 "`bias=False`.",  # 87
                 _block(bias=True)),
+        Mistake("made_in_another_order", "The second convolution is made before the first. The check sets weights in "
+                "the order in which layers are made: make them in the order in which they are used.",
+                MadeInAnotherOrder),
         Mistake("one_norm", "Both halves share one batch norm. Each has its own.", OneNorm),
         Mistake("no_second_norm", "The batch norm behind the second convolution is missing.", NoSecondNorm),
         Mistake("projection", "The skip goes through a convolution with weights where the shape changes (option B). "
@@ -554,6 +571,14 @@ def _net(**changes):
     return type("Net", (CifarNet,), changes)
 
 
+class PlainList(CifarNet):
+    def __init__(self, n, width=16, classes=10, residual=True):
+        super().__init__(n, width, classes, residual)
+        blocks = list(self.blocks)
+        del self.blocks
+        self.blocks = blocks
+
+
 def _rows(widths=(1, 2, 4), strides=(1, 2, 2), later=(1, 1, 1), blocks=lambda n: n, last=False):
     """Rows of blocks: the widths, strides of the first block, and of the others, for each stage."""
     def rows(self, n, width):
@@ -631,6 +656,9 @@ CIFAR_NET = Exercise(
         Mistake("relu_at_the_end", "A ReLU is applied to the logits.",
                 _net(end=lambda self, x: F.relu(self.out(self.pool(x))))),
         Mistake("last_layer_without_bias", "The fully connected layer has no bias. It has one.", _net(bias=False)),
+        Mistake("plain_list", "The blocks are kept in an ordinary list, where PyTorch does not find them: their "
+                "weights are neither counted nor trained. Use `nn.Sequential` or `nn.ModuleList`.",  # 88
+                PlainList),
         Mistake("residual_ignored", "`residual` is not passed on: with False it is still a residual network.",
                 _net(block=staticmethod(lambda *row: BasicBlock(*row[:3], residual=True)))),
         Mistake("always_plain", "`residual` is not passed on: with True it is still a plain network.",
@@ -898,7 +926,7 @@ PRE_ACTIVATION = Exercise(
 class Bottleneck(nn.Module):
     """Oracle: the body as a list of (convolution, batch norm), the shortcut None for the identity."""
 
-    bias, expansion = False, 4  # what the mistakes switch
+    bias, expansion, padding = False, 4, 1  # what the mistakes switch
     strides = (False, True, False)
     projection_kernel = 1
     projection_bias, projection_norm = False, True
@@ -907,9 +935,9 @@ class Bottleneck(nn.Module):
         super().__init__()
         c_out = self.expansion * width
         a, b, c = (stride if used else 1 for used in self.strides)
-        sizes = [(c_in, width, 1, a), (width, width, 3, b), (width, c_out, 1, c)]
-        self.convs = nn.ModuleList([nn.Conv2d(i, o, k, s, k // 2, bias=self.bias) for i, o, k, s in sizes])
-        self.norms = nn.ModuleList([nn.BatchNorm2d(o) for _, o, _, _ in sizes])
+        sizes = [(c_in, width, 1, a, 0), (width, width, 3, b, self.padding), (width, c_out, 1, c, 0)]
+        self.convs = nn.ModuleList([nn.Conv2d(*size, bias=self.bias) for size in sizes])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(size[1]) for size in sizes])
         self.shortcut = self.make_shortcut(c_in, c_out, stride)
         self.stride = stride
 
@@ -1016,8 +1044,9 @@ def random_bottleneck(rng):
 BOTTLENECK = Exercise(
     id="bottleneck", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=Bottleneck,
-    # A projection that is missing shows without an exception where the skip broadcasts: from one channel, or to 1×1.
-    probes=[bottleneck_probe(8, 2, 1, quarters(50, 1, 8, 2, 2), structure=True),
+    # A projection that is missing shows without an exception where the skip broadcasts: from one channel, or where the
+    # body gives 1×1; padding that is missing, where 3×3 becomes 1×1.
+    probes=[bottleneck_probe(8, 2, 1, quarters(50, 1, 8, 3, 3), structure=True),
             bottleneck_probe(1, 2, 1, quarters(51, 1, 1, 3, 2)),
             bottleneck_probe(8, 2, 2, quarters(52, 1, 8, 2, 1)),
             bottleneck_probe(5, 2, 2, quarters(53, 1, 5, 3, 4), quarters(54, 1, 8, 2, 2)),
@@ -1070,6 +1099,9 @@ BOTTLENECK = Exercise(
         Mistake("biases", "The convolutions have biases. Batch norm subtracts the mean, and any bias with it: set "
                 "`bias=False`.",  # 87
                 _bottleneck(bias=True, projection_bias=True)),
+        Mistake("no_padding", "The 3×3 convolution has no padding, so that the maps shrink and the skip no longer "
+                "fits.",
+                _bottleneck(padding=0)),
         Mistake("no_third_norm", "The batch norm behind the third convolution is missing.", NoThirdNorm),
         Mistake("half_the_expansion", "The block gives 2·width channels. It gives 4·width.", _bottleneck(expansion=2)),
     ],
@@ -1178,7 +1210,7 @@ def random_counts(rng):
 STAGE_PARAMETERS = Exercise(
     id="stage_parameters", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=stage_parameters,
-    probes=[call((1, 1, 1, 1), False, 10), call((1, 2, 1, 3), True, 7), call((2, 2, 2, 2), False),
+    probes=[call((1, 1, 1, 1), False), call((1, 2, 1, 3), True, 7), call((2, 2, 2, 2), False, 10),
             call((3, 4, 6, 3), False), call((3, 4, 6, 3), True)],
     random=random_counts,
     mistakes=[
