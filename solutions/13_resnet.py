@@ -156,6 +156,8 @@ print(f"20 more layers before the first layer: {spoilt_by:.2f}; {negative:.0%} o
 # Behind a ReLU nothing is negative, so another ReLU changes nothing, and the difference is exactly 0. On the image
 # itself the first ReLU cuts off four fifths of the values.
 #
+# (Batch norm does not spoil this: its scale and shift can undo what it does.)
+#
 # So among all settings of the deeper network's weights there is one that is as good as the shallow network. Its best
 # training error cannot be higher. That training ended with a higher one means that this method, in this time, **did not
 # find** such a setting. The difficulty is one of optimisation. This much is shown. Why it is hard to find is another
@@ -225,10 +227,11 @@ plt.show()
 #
 # Write `zero_shortcut(x, c_out, stride=1)`, option A.
 #
-# - `x` (N, C, H, W), a float32 tensor; `c_out` is an int, at least C; `stride` is an int;
+# - `x` (N, C, H, W), a tensor, float32 or float64; `c_out` is an int, at least C; `stride` is an int;
 # - rows 0, stride, 2·stride, … are kept, and columns likewise, also when H or W is not a multiple of the stride;
 # - channels of zeros follow **after** those of x;
-# - return a tensor (N, c_out, H', W'), with as many rows and columns as were kept. x itself is not changed.
+# - return a tensor (N, c_out, H', W') of the dtype of x, with as many rows and columns as were kept. x itself is not
+#   changed.
 
 # %% tags=["exercise:zero_shortcut"]
 def zero_shortcut(x, c_out, stride=1):
@@ -255,8 +258,8 @@ check("zero_shortcut", zero_shortcut)
 # - `residual=False`: nothing is added; the ReLU follows the body. This is the plain block;
 # - `forward(x)`: x (N, c_in, H, W) gives (N, c_out, H', W') and is not changed.
 #
-# Make the layers in the order in which they are used. You may call `zero_shortcut`. The plain and the residual block
-# are worth half of the points each.
+# Create the layers in `__init__` in the order in which they are used: the check sets their weights in this order. You
+# may call `zero_shortcut`. The plain and the residual block are worth half of the points each.
 
 # %% tags=["exercise:basic_block"]
 class BasicBlock(nn.Module):
@@ -329,7 +332,7 @@ plots.images((picture + 0.5)[0, 0].numpy(), *outputs.values(), titles=["input", 
 # - `residual` is that of all blocks;
 # - `forward(x)`: x (N, 3, H, W) gives logits (N, classes), for any H and W from 4 on.
 #
-# Make the layers in the order in which they are used, and call your `BasicBlock`.
+# Create the layers in the order in which they are used, and call your `BasicBlock`.
 
 # %% tags=["exercise:cifar_net"]
 class CifarNet(nn.Module):
@@ -446,8 +449,7 @@ plt.show()
 # is not far below the 2.30 of guessing, after the same number of steps on the same images. It has exactly as many
 # parameters as the residual one, and it is bad on its training images.
 #
-# To try: more epochs; another seed; n = 5; `weight_decay=0`. One run with one seed proves little; that it comes out
-# this way again and again does more.
+# To try: more epochs; another seed; n = 5; `weight_decay=0`. One run with one seed proves little.
 
 # %% [markdown]
 # ## What the skip does to a gradient
@@ -617,8 +619,8 @@ print(f"{table.command}; {table.device}; {table.date}")
 
 # %% [markdown]
 # Before training, the picture is that of the digits. After one epoch it has turned round: in the first half of the
-# plain network the gradients are ten and more times smaller than in the residual one, and they fall towards the
-# image. (Each curve is the geometric mean of several networks.)
+# plain network the gradients are 8 to 40 times smaller than in the residual one, and they fall towards the image.
+# (Each curve is the geometric mean of several networks.)
 #
 # Have they vanished after all? Look at the weights. Batch norm takes the scale out of what a convolution gives, so a
 # convolution with weights c times as large computes the same, and its gradient is c times *smaller*.
@@ -671,7 +673,7 @@ print({"residual" if r else "plain": f"first layer {g[0]:.1f} times, last {g[-1]
 # Smith, 2020).
 
 # %% [markdown]
-# ## A clear way: pre-activation
+# ## Pre-activation: a clear path
 #
 # In the block of 2015 a ReLU follows each addition, so what the skip carries is cut off at 0 in every block. In a
 # second paper (*Identity mappings in deep residual networks*, 2016) the authors moved everything into the body: batch
@@ -777,7 +779,7 @@ print(f"basic on 64 channels: {2 * 64 * 64 * 9:,}")
 # - add, then ReLU. No convolution has a bias;
 # - `forward(x)`: x (N, c_in, H, W) gives (N, 4·width, H', W') and is not changed.
 #
-# Make the layers of the body in the order in which they are used.
+# Create the layers of the body in the order in which they are used.
 
 # %% tags=["exercise:bottleneck"]
 class Bottleneck(nn.Module):
@@ -809,7 +811,7 @@ class Bottleneck(nn.Module):
 check("bottleneck", Bottleneck)
 
 # %% [markdown]
-# The paper has the stride in the first 1×1; most implementations today have it in the 3×3, as you do.
+# The authors' own networks have the stride in the first 1×1; most implementations today have it in the 3×3, as you do.
 #
 # **Predict.** A block with stride 2 on 6×6 pixels. How many of the 36 pixels does a 1×1 convolution with stride 2 read,
 # and how many a 3×3 with padding 1?
@@ -959,8 +961,8 @@ print({kernel: f"{value:.0%}" for kernel, value in share.items()})
 # work, now do half of it.
 
 # %% [markdown]
-# The paper's table says 3.8 billion for ResNet-50. Its networks have the stride in the first 1×1, so that this layer,
-# in the first block of stages 2, 3 and 4, works on a quarter of the positions.
+# The paper's table says 3.8 billion for ResNet-50. With the stride in the first 1×1 this layer, in the first block of
+# stages 2, 3 and 4, works on a quarter of the positions.
 #
 # **Predict.** How much does that save?
 
@@ -1030,7 +1032,8 @@ print(f"weights of six 3×3 layers: dense {dense_weights:,}, on 64 channels that
 #
 # First sentence: true without batch norm, where the gradients of the plain network of 56 layers are near 10⁻⁵ in all
 # layers. But the plain networks that degrade have batch norm, and their gradients do not vanish:
-# at the start they are larger in the first layers than in the last. So vanishing gradients are not what hinders them.
+# at the start they are larger in the first layers than in the last. After an epoch they are small there, but
+# because the weights have grown, not because they vanish on their way.
 #
 # Second: a slope becomes 1 + a, that is right. But products of 1 + a can vanish (a near −1) or explode (a = 0.5 in 50
 # layers), and without batch norm the residual network's gradients are far too large. What is right is that a layer
@@ -1069,9 +1072,9 @@ print(f"weights of six 3×3 layers: dense {dense_weights:,}, on 64 channels that
 # | gradient in a chain | plain: product of $a$; residual: product of $1 + a$, which is a sum over $2^L$ paths |
 # | vanishing gradients | without batch norm, yes; with it they first *grow* towards the image, and depth still hurts |
 # | pre-activation | batch norm and ReLU before each convolution, nothing after the addition; no ReLU in place on x |
-# | bottleneck | 1×1, 3×3, 1×1 to 4 times the width; stride in the 3×3 today, in the first 1×1 in the paper |
+# | bottleneck | 1×1, 3×3, 1×1 to 4 times the width; stride in the 3×3 today, at first in the first 1×1 |
 # | parameters | ResNet-18 11,689,512; ResNet-50 25,557,032; ResNet-152 60,192,808 |
-# | multiply-adds of ResNet-50 | 4.09 billion (3.86 with the paper's stride); 218 million a block that keeps the shape |
+# | multiply-adds of ResNet-50 | 4.09 billion (3.86 with the first stride); 218 million a block that keeps the shape |
 # | DenseNet | concatenates: after $i$ layers $C_\text{in} + i\cdot\text{growth}$ channels |
 
 # %% [markdown]

@@ -203,7 +203,8 @@ def _shortcut(grow=None, shrink=None):
 
 def random_shortcut(rng):
     c, h, w = (int(v) for v in rng.integers(1, 6, 3))
-    return call(single(int(rng.integers(1 << 30)), int(rng.integers(1, 4)), c, h, w), c + int(rng.integers(0, 5)),
+    draw = single if rng.integers(2) else quarters
+    return call(draw(int(rng.integers(1 << 30)), int(rng.integers(1, 4)), c, h, w), c + int(rng.integers(0, 5)),
                 int(rng.integers(1, 4)), device="cpu")
 
 
@@ -212,7 +213,8 @@ ZERO_SHORTCUT = Exercise(
     oracle=zero_shortcut,
     probes=[call(np.float32([[[[1, 2, 3], [-4, 5, 6]]]]), 3, 2, device="cpu"),
             call(single(10, 2, 3, 5, 4), 5, 2, device="cpu"), call(single(11, 1, 2, 4, 7), 4, 3, device="cpu"),
-            call(strided(single(12, 2, 2, 3, 4)), 3, 1, device="cpu"), call(single(13, 3, 2, 2, 3), 2, device="cpu")],
+            call(strided(single(12, 2, 2, 3, 4)), 3, 1, device="cpu"),
+            call(quarters(13, 3, 2, 2, 3) + 0.1, 3, device="cpu")],
     random=random_shortcut,
     mistakes=[
         Mistake("zeros_first", "The channels of zeros come before those of the input. They come after.",
@@ -224,11 +226,14 @@ ZERO_SHORTCUT = Exercise(
                 _shortcut(lambda x, e: torch.cat([x] * (e + 1), 1)[:, :x.shape[1] + e])),
         Mistake("ones", "The new channels are ones. They are zeros.",
                 _shortcut(lambda x, e: F.pad(x, (0, 0, 0, 0, 0, e), value=1.0))),
+        Mistake("float32", "The result is float32 also for an x of float64, whose digits are lost. Give the zeros the "
+                "dtype of x.",  # 34
+                _shortcut(lambda x, e: F.pad(x, (0, 0, 0, 0, 0, e)).float())),
         Mistake("width_padded", "The zeros are appended along the width. `F.pad` lists the last axis first; the "
                 "channels are third from the end.",  # 8
                 _shortcut(lambda x, e: F.pad(x, (0, e)))),
         Mistake("batch_padded", "The zeros are appended along the batch. Channels are axis 1.",  # 93
-                _shortcut(lambda x, e: torch.cat([x, torch.zeros((e, *x.shape[1:]))], 0))),
+                _shortcut(lambda x, e: torch.cat([x, x.new_zeros((e, *x.shape[1:]))], 0))),
         Mistake("channels_not_grown", "No channels are appended.", _shortcut(lambda x, e: x.clone())),
         Mistake("not_subsampled", "The stride is not used: height and width are still those of the input.",
                 _shortcut(shrink=lambda x, s: x)),
@@ -1053,8 +1058,8 @@ BOTTLENECK = Exercise(
             bottleneck_probe(4, 1, 1, quarters(55, 2, 4, 2, 3), quarters(56, 2, 4, 2, 3), "train")],
     random=random_bottleneck,
     mistakes=[
-        Mistake("stride_on_the_first", "The stride is in the first 1×1 convolution, as in the paper. Here it is in the "
-                "3×3, as in most implementations today.",  # 89
+        Mistake("stride_on_the_first", "The stride is in the first 1×1 convolution, as in the authors' networks. Here it "
+                "is in the 3×3, as in most implementations today.",  # 89
                 _bottleneck(strides=(True, False, False))),
         Mistake("stride_on_the_last", "The stride is in the last 1×1 convolution. Here it is in the 3×3.",  # 89
                 _bottleneck(strides=(False, False, True))),

@@ -161,7 +161,7 @@ def test_the_measured_gradients_turn_round_within_an_epoch():
     assert plain[0] > 100 * plain[-1] and residual.max() < 4 * residual.min()
     assert table["plain"][deep].max() < 0.01 and table["residual"][deep].min() > 1000
     plain, residual = (table[f"{kind}_batch_norm_trained"][deep][:55] for kind in ("plain", "residual"))
-    assert (10 * plain[1:14] < residual[1:14]).mean() > 0.7 and (5 * plain[:27] < residual[:27]).all()
+    assert 8 < (residual / plain)[:27].min() and (residual / plain)[:27].max() < 42
     assert np.median(plain[:10]) < np.median(plain[-10:]) / 3
 
 
@@ -266,7 +266,7 @@ def test_resnet_50_where_the_work_is(nb):
     by_part = {}
     for row in nb["report"].rows[1:]:
         by_part[row.name.split(".")[0]] = by_part.get(row.name.split(".")[0], 0) + row.multiply_adds
-    same = [by_part[str(4 + i)] for i, (c_in, width, stride) in enumerate(nb["ROWS"]) if c_in == 4 * width and stride == 1]
+    same = [by_part[str(4 + i)] for i, (c_in, width, stride) in enumerate(nb["ROWS"]) if (c_in, stride) == (4 * width, 1)]
     assert len(same) == 12 and set(same) == {218_365_952}
 
 
