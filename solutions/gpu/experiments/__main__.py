@@ -1,8 +1,9 @@
 """Run an experiment and keep what it measured: python -m solutions.gpu.experiments NAME [--quick].
 
 An experiment is a module in this folder with WHAT, one line that says what its columns are, and run(quick), which
-returns the rows as dicts.  `cnnlab.results.load(NAME)` reads the table that is kept.  With --quick a small version
-runs, in less than two minutes on two cores, and its table is only shown.
+returns the rows as dicts.  With DATA, the name of a data set, the table also says which form of it was used.
+`cnnlab.results.load(NAME)` reads the table that is kept.  With --quick a small version runs, in less than two minutes
+on two cores, and its table is only shown.
 """
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ def device() -> str:
     return f"{name}, torch {torch.__version__.split('+')[0]}"
 
 
+def images(name: str) -> str:
+    """The data set and its form, in words.  Raises FileNotFoundError if it is not on this machine."""
+    from cnnlab.data import source
+
+    found = source(name)
+    return f"{name}, {'as published' if found.original else 'not the original: recompressed as ' + found.form}"
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m solutions.gpu.experiments", description="Run an experiment.")
     parser.add_argument("name", choices=names(), metavar="NAME", help=", ".join(names()))
@@ -58,6 +67,8 @@ def main(argv=None) -> int:
     header = {"command": f"python -m solutions.gpu.experiments {options.name}", "device": device(),
               "date": date.today().isoformat(), "what": experiment.WHAT}
     try:
+        if hasattr(experiment, "DATA"):
+            header["data"] = images(experiment.DATA)
         text = table(experiment.run(options.quick), header)
     except FileNotFoundError as e:  # data that is not there; the error says how to get it
         print(e, file=sys.stderr)
