@@ -95,6 +95,33 @@ def test_the_deeper_residual_network_ends_with_no_more_training_errors():
     assert last_epoch(56)["residual_train_error"].max() < last_epoch(20)["residual_train_error"].min() + 0.01
 
 
+def test_without_batch_norm_small_weights_do_not_start_at_any_learning_rate():
+    table = results.load("vgg_batch_norm")
+    assert np.abs(table["std_0.01"] - np.log(10)).max() < 0.02
+
+
+def test_with_batch_norm_the_same_weights_train_better_than_he_s_without():
+    table = results.load("vgg_batch_norm")
+    last = table["step"] == table["step"].max()
+    assert (table["std_0.01_batch_norm"] < table["he"])[last].all()
+
+
+def test_the_deeper_vgg_with_he_s_weights_gets_stuck_where_the_shallower_trains():
+    table = results.load("vgg_batch_norm")
+    last = {(c, lr): loss for c, lr, step, loss in zip(*(table[k] for k in ("configuration", "lr", "step", "he")))
+            if step == table["step"].max()}
+    assert last["A", 0.05] < 1.8 and abs(last["D", 0.05] - np.log(10)) < 0.02
+
+
+@pytest.mark.parametrize("large, small", [("one 5x5", "two 3x3"), ("one 7x7", "three 3x3")])
+def test_layers_of_3x3_make_no_more_errors_than_a_large_one_and_cost_less(large, small):
+    table = results.load("two_3x3_one_5x5")
+    mean = {name: {stage: values[table["stage"] == stage].mean() for stage in (large, small)}
+            for name, values in table.items() if name != "stage"}
+    for column in ("parameters", "multiply_adds", "test_error"):
+        assert mean[column][small] < mean[column][large], column
+
+
 def test_two_layers_of_3x3_are_18_of_25_of_one_of_5x5_and_three_are_27_of_49_of_one_of_7x7():
     def weights(stage):
         return sum(p.numel() for p in two_3x3_one_5x5.network(two_3x3_one_5x5.STAGES[stage], 8)[3:-1].parameters()
