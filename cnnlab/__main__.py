@@ -1,7 +1,10 @@
-"""`python -m cnnlab doctor`."""
+"""`python -m cnnlab doctor`, and `python -m cnnlab download mnist`."""
 
 import sys
 
-from cnnlab.doctor import main
+if sys.argv[1:2] == ["download"]:
+    from cnnlab.download import main
+else:
+    from cnnlab.doctor import main
 
 sys.exit(main())

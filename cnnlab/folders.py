@@ -29,8 +29,8 @@ def image_folder(path, size: int | tuple[int, int] | None = None) -> tuple[np.nd
     files = [(file, label) for label, name in enumerate(names) for file in sorted((root / name).rglob("*"))
              if file.suffix.lower() in endings and not file.name.startswith(".")]
     if not files:
-        raise FileNotFoundError(f"{root} has no folders with images in them; there would be one for each class, such as "
-                                f"{root / 'cat' / '1.jpg'}.")
+        raise FileNotFoundError(f"{root} has no folders with images in them; there would be one for each class, with "
+                                f"files such as {root / 'cat' / '1.jpg'}.")
     images = None
     for i, (file, _) in enumerate(files):
         try:

@@ -59,12 +59,11 @@ class Summary:
 
     def lecture(self) -> Summary:
         """The same as lectures write it: 34,944 as 35K, sizes as H×W×C, and activations, dropout and flattening with
-        the layer before them, their memory too."""
+        the layer before them: forward as if they worked in place, backward with what is kept for them."""
         rows = []
         for row in self.rows:
-            if row.minor and rows:
-                rows[-1] = replace(rows[-1], forward_bytes=rows[-1].forward_bytes + row.forward_bytes,
-                                   backward_bytes=rows[-1].backward_bytes + row.backward_bytes)
+            if row.minor:
+                rows[-1] = replace(rows[-1], backward_bytes=rows[-1].backward_bytes + row.backward_bytes)
             else:
                 rows.append(row)
         return replace(self, rows=rows, rounded=True)
@@ -77,7 +76,9 @@ class Summary:
         wide[1] = min(wide[1], spare - wide[0])
         lines = [self._title(), ""]
         for row in (head, *cells):
-            name, kind = (c if len(c) <= n else c[:n - 1] + "…" for c, n in zip(row[:2], wide))
+            name, kind = row[:2]  # the end of a name tells layers apart
+            name = name if len(name) <= wide[0] else "…" + name[1 - wide[0]:]
+            kind = kind if len(kind) <= wide[1] else kind[:wide[1] - 1] + "…"
             lines.append("  ".join([name.ljust(wide[0]), kind.ljust(wide[1]),
                                     *(c.rjust(n) for c, n in zip(row[2:], wide[2:]))]).rstrip())
         lines.insert(3, "─" * max(map(len, lines[2:])))
@@ -204,8 +205,6 @@ def kind(module) -> str:
             return ", ".join([f"average pool {_by(module.kernel_size, dims)}", *_settings(module, stride=1, padding=0)])
         case nn.AdaptiveAvgPool1d() | nn.AdaptiveAvgPool2d() | nn.AdaptiveAvgPool3d():
             return f"average pool to {_by(module.output_size, dims)}"
-        case nn.LocalResponseNorm():
-            return f"LRN over {module.size}"
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d():
             return "batch norm"
         case nn.Dropout() | nn.Dropout2d():
@@ -214,6 +213,8 @@ def kind(module) -> str:
             return name.lower()
         case nn.ReLU():
             return "ReLU in place" if module.inplace else "ReLU"
+        case _ if name == "LocalResponseNorm":  # torch's, or one written in a notebook
+            return f"LRN over {module.size}" if hasattr(module, "size") else "LRN"
     return name
 
 

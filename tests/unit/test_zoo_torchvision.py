@@ -1,4 +1,4 @@
-"""Weights travel between the zoo and torchvision by key and shape; where torchvision is installed, outputs are equal."""
+"""Weights go from torchvision to the zoo and back by key and shape; where it is installed, outputs are equal."""
 
 import hashlib
 import math
@@ -9,7 +9,7 @@ import torch
 from solutions.gpu.models import NETWORKS, create, load_torchvision, to_torchvision
 from solutions.gpu.models.convert import COUNTERPARTS, torchvision_keys
 
-# layout(model.state_dict()) of torchvision 0.28's networks; the last test but one computes it from torchvision itself.
+# layout(model.state_dict()) of torchvision 0.28's networks, which the last test but one computes.
 LAYOUTS = {
     "alexnet": "9c198ebd",
     "vgg11": "cb3dc23f", "vgg11_bn": "8b6717e7", "vgg13": "67c1dc8b", "vgg13_bn": "f6b0597d",
@@ -67,8 +67,8 @@ def test_weights_go_there_and_come_back(name, arguments):
     model = filled(on_meta(name, **arguments))
     back = load_torchvision(NETWORKS[name].torchvision, to_torchvision(model))
     assert repr(back) == repr(model)
-    for key, tensor in model.state_dict().items():
-        assert back.state_dict()[key].equal(tensor) and back.state_dict()[key].data_ptr() != tensor.data_ptr(), key
+    for (key, tensor), (ours, copy) in zip(model.state_dict().items(), back.state_dict().items(), strict=True):
+        assert ours == key and copy.equal(tensor) and copy.data_ptr() != tensor.data_ptr(), key
     assert back.training and all(p.requires_grad and p.dtype == torch.float32 for p in back.parameters())
 
 

@@ -31,6 +31,8 @@ def cells(count: int, published: Published | None, notes: list[str]) -> tuple[st
 
 def main(names: list[str]) -> int:
     """Print the table of the networks `names`, or of all; return 1 if a count differs without a reason, else 0."""
+    for unknown in sorted(set(names) - set(NETWORKS)):
+        sys.exit(f"there is no network {unknown!r}; there are {', '.join(NETWORKS)}")
     rows, notes = [HEAD], []
     for name in names or NETWORKS:
         with torch.device("meta"):

@@ -41,7 +41,7 @@ class CifarResNet(nn.Module):
         self.stage3 = make_stage(BasicBlock, 2 * width, 4 * width, blocks, 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(4 * width, num_classes)
-        initialise.he(self)
+        initialise.he(self, self.fc)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))                     # (N, width, H, W)

@@ -25,7 +25,8 @@ def load_torchvision(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
     if name not in COUNTERPARTS:
         raise ValueError(f"{name!r} is no torchvision network of this zoo; there are {', '.join(COUNTERPARTS)}")
     blank = _like(COUNTERPARTS[name], state_dict)
-    wanted = {theirs: blank.state_dict()[ours] for ours, theirs in torchvision_keys(blank).items()}
+    keys, shapes = torchvision_keys(blank), {key: tensor.shape for key, tensor in blank.state_dict().items()}
+    wanted = {theirs: shapes[ours] for ours, theirs in keys.items()}
     # Dictionaries from before PyTorch 0.4.1 have no count of batches; nothing is computed from it.
     missing = [key for key in wanted if key not in state_dict and not key.endswith("num_batches_tracked")]
     superfluous = [key for key in state_dict if key not in wanted]
@@ -33,12 +34,11 @@ def load_torchvision(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
         raise ValueError(f"this is no state dictionary of torchvision's {name}: "
                          + "; ".join(f"it {what} {keys[0]!r}" + (f" and {len(keys) - 1} more" if keys[1:] else "")
                                      for what, keys in (("lacks", missing), ("also has", superfluous)) if keys))
-    for key, tensor in wanted.items():
-        if key in state_dict and state_dict[key].shape != tensor.shape:
-            raise ValueError(f"{key!r} has shape {tuple(state_dict[key].shape)}; in {name} it has {tuple(tensor.shape)}")
+    for key, shape in wanted.items():
+        if key in state_dict and state_dict[key].shape != shape:
+            raise ValueError(f"{key!r} has shape {tuple(state_dict[key].shape)}; in {name} it has {tuple(shape)}")
     model = blank.to_empty(device="cpu")
-    model.load_state_dict({ours: state_dict.get(theirs, torch.tensor(0))
-                           for ours, theirs in torchvision_keys(model).items()})
+    model.load_state_dict({ours: state_dict.get(theirs, torch.tensor(0)) for ours, theirs in keys.items()})
     return model
 
 
@@ -51,9 +51,8 @@ def to_torchvision(model: nn.Module) -> dict[str, Tensor]:
     if hasattr(model, "torchvision_names"):
         keys = torchvision_keys(model)
         theirs = {keys[ours]: tensor for ours, tensor in state.items()}
-        for name in COUNTERPARTS.values():
-            if repr(_like(name, theirs)) == repr(model):
-                return theirs
+        if any(repr(_like(name, theirs)) == repr(model) for name in COUNTERPARTS.values()):
+            return theirs
     raise ValueError(f"torchvision has no {type(model).__name__} like this one; these networks of the zoo are equal to "
                      f"one of torchvision's: {', '.join(COUNTERPARTS.values())}")
 
@@ -73,9 +72,10 @@ def _like(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
     """The network `name` on the meta device, as wide at its two ends as the weights in torchvision's dictionary."""
     with torch.device("meta"):
         heads = {"aux_heads": any(key.startswith("aux") for key in state_dict)} if name.startswith("googlenet") else {}
-        keys = list(torchvision_keys(create(name, **heads)).values())
+        model = create(name, **heads)
+        keys = list(torchvision_keys(model).values())
         first, last = keys[0], [key for key in keys if key.endswith("weight")][-1]
-        ends = {}
-        if first in state_dict and last in state_dict:
-            ends = {"in_channels": state_dict[first].shape[1], "num_classes": state_dict[last].shape[0]}
-        return create(name, **heads, **ends)
+        conv, fc = state_dict.get(first), state_dict.get(last)
+        if getattr(conv, "ndim", 0) != 4 or getattr(fc, "ndim", 0) != 2:
+            return model
+        return create(name, in_channels=conv.shape[1], num_classes=fc.shape[0], **heads)

@@ -88,7 +88,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """GoogLeNet for images (N, in_channels, H, W) of any size.
+    """GoogLeNet for images (N, in_channels, H, W) of any size from 31×31 on.
 
     Returns logits (N, num_classes).  With auxiliary heads and in training mode, it returns the logits of the network,
     of head 1 and of head 2; the paper's loss is the first one's cross-entropy plus 0.3 times that of each head.
@@ -120,7 +120,7 @@ class GoogLeNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.2 if as_torchvision else 0.4)
         self.fc = nn.Linear(1024, num_classes)
-        initialise.he(self)
+        initialise.he(self, self.fc, *(head.fc2 for head in (self.aux1, self.aux2) if head))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         x = self.norm1(self.pool(self.conv1(x)))                   # (N, 64, H / 4, W / 4)
@@ -150,12 +150,13 @@ def googlenet(num_classes: int = 1000, in_channels: int = 3, aux_heads: bool = T
 
 
 IMAGE = (3, 224, 224)
-FIRST = "table 1 has 34M multiply-adds for conv 7×7, where 112·112·64·7·7·3 is 118M; the rest agrees"
+FIRST = "table 1 has 34M multiply-adds for conv 7×7, where 112·112·64·7·7·3 is 118M"
+ROWS = "table 1 has K of 1024, and not what its sizes give in conv 7×7, 4c and 5a"
 NETWORKS = {
     "googlenet": Network(googlenet, IMAGE, multiply_adds=Published("1.5G", "paper, section 1", but=FIRST)),
-    "googlenet_no_heads": Network(partial(googlenet, aux_heads=False), IMAGE, Published(
-        "6.8M", "paper, sum of table 1", but="several rows of table 1, in K of 1024, are below what its sizes give"),
-        Published("1.5G", "paper, section 1", but=FIRST)),
+    "googlenet_no_heads": Network(partial(googlenet, aux_heads=False), IMAGE,
+                                  Published("6.8M", "paper, sum of table 1", but=ROWS),
+                                  Published("1.5G", "paper, section 1", but=FIRST)),
     "googlenet_torchvision": Network(partial(googlenet, aux_heads=False, as_torchvision=True), IMAGE,
                                      Published("6,624,904", "torchvision"), Published("1.498G", "torchvision"),
                                      torchvision="googlenet"),

@@ -5,17 +5,20 @@ from __future__ import annotations
 from torch import nn
 
 
-def he(model: nn.Module) -> None:
-    """Draw all weights from N(0, 2 / fan-in), and set all biases to 0.
+def he(model: nn.Module, *outputs: nn.Linear) -> None:
+    """Draw all weights from N(0, 2 / fan-in), those of the output layers from N(0, 0.01²); set all biases to 0.
 
-    Behind a ReLU this keeps the mean square of the activations from layer to layer.  Batch norm keeps what PyTorch
-    gives it: scale 1, shift 0.  He et al., Delving deep into rectifiers, 2015, section 2.2.
+    Behind a ReLU, 2 / fan-in keeps the mean square of the activations from layer to layer.  No ReLU stands behind the
+    outputs; they start small, so that the first loss is near ln(num_classes).  Batch norm keeps what PyTorch gives it:
+    scale 1, shift 0.  He et al., Delving deep into rectifiers, 2015, section 2.2.
     """
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for layer in outputs:
+        nn.init.normal_(layer.weight, std=0.01)
 
 
 def gaussian(model: nn.Module, std: float = 0.01) -> None:

@@ -65,7 +65,7 @@ class LeNet(nn.Module):
                                       nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2))
         self.classifier = nn.Sequential(nn.Linear(16 * 5 * 5, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
                                         nn.Linear(84, num_classes))
-        initialise.he(self)
+        initialise.he(self, self.classifier[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x)

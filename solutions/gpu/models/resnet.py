@@ -147,7 +147,7 @@ class ResNet(nn.Module):
         self.conv5_x = make_stage(block, 256 * out, 512, blocks[3], 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(512 * out, num_classes)
-        initialise.he(self)
+        initialise.he(self, self.fc)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))                     # (N, 64, H / 2, W / 2)

@@ -71,7 +71,7 @@ class VGG(nn.Module):
         super().__init__()
         self.features = make_features(configuration, in_channels, batch_norm)
         self.classifier = make_classifier(512 * 7 * 7, num_classes)
-        initialise.he(self)
+        initialise.he(self, self.classifier[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)                                       # (N, 512, 7, 7)

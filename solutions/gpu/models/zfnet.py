@@ -30,7 +30,7 @@ from solutions.gpu.models.network import Network
 class ZFNet(nn.Module):
     """ZFNet for images (N, in_channels, 224, 224); returns logits (N, num_classes).
 
-    filters: of conv3, conv4 and conv5.  Images of other sizes work from 29×29 on: the last maps are averaged to 6×6.
+    filters: of conv3, conv4 and conv5.  Images of other sizes work from 47×47 on: the last maps are averaged to 6×6.
     First weights: N(0, 0.01²), biases 0, as in section 3.
     """
 
