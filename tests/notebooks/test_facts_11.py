@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cnnlab import modules
+from solutions.gpu.experiments import two_3x3_one_5x5, vgg_batch_norm
 from solutions.gpu.models.network import count_multiply_adds
 from solutions.gpu.models.resnet import resnet
 from solutions.gpu.models.vgg import CONFIGURATIONS, vgg
@@ -64,6 +66,28 @@ def test_live_stacks_make_fewer_errors_with_fewer_parameters(nb):
     for stack, one in [("two 3×3", "one 5×5"), ("three 3×3", "one 7×7")]:
         assert live[stack][0] < live[one][0] and live[stack][1] < live[one][1]
     assert len(nb["test_set"][1]) == 360
+
+
+def test_the_measured_stacks(nb):
+    measured, errors = nb["measured"], nb["errors"]
+    assert nb["gains"]["two 3x3"] == pytest.approx(2.3, abs=0.05)
+    assert nb["gains"]["three 3x3"] == pytest.approx(1.4, abs=0.05)
+    count = {stage: measured["parameters"][rows][0] for stage, rows in nb["kinds"].items()}
+    assert count["two 3x3"] / count["one 5x5"] == pytest.approx(0.73, abs=0.005)
+    assert count["three 3x3"] / count["one 7x7"] == pytest.approx(0.56, abs=0.005)
+    pairs = [("two 3x3", "one 5x5"), ("three 3x3", "one 7x7")]
+    assert all(errors["train_error"][a].mean() < errors["train_error"][b].mean() for a, b in pairs)
+    opposite = [(errors["test_error"][a] > errors["test_error"][b]).sum() for a, b in pairs]
+    assert opposite == [0, 1] and all(len(runs) == 3 for runs in errors["test_error"].values())
+    assert all(45 < runs.mean() < 55 for runs in errors["test_error"].values())
+
+
+def test_the_measured_networks_are_as_the_text_says():
+    source = inspect.getsource(two_3x3_one_5x5.run)
+    assert "cifar(train=10000, test=2000, size=16), width=16, epochs=8, seeds=3" in source
+    assert any(isinstance(m, nn.BatchNorm2d) for m in two_3x3_one_5x5.network([3], 4).modules())
+    assert "cifar(train=5000, test=100), configurations=\"AD\", rates=(0.01, 0.05, 0.2), epochs=5" in inspect.getsource(
+        vgg_batch_norm.run)
 
 
 # ------------------------------------------------------------------ receptive fields
@@ -231,8 +255,8 @@ def test_the_signal_by_depth(nb):
     assert last["0.01"] < 1e-14 and last["Glorot"] < 0.01 < 0.1 < last["He"] < 3 < last["0.1"] < 30
     assert last["He"] / last["Glorot"] == pytest.approx(math.sqrt(2)**16, rel=1e-3)
     assert nb["normed"] == pytest.approx([math.sqrt(1 / 2)] * 16, rel=0.1)
-    assert nb["gains"][32][0.01] == pytest.approx(0.12, abs=0.005)       # "nearly nine tenths" are lost
-    assert nb["gains"][512][0.1] == pytest.approx(4.8, abs=0.05) and nb["gains"][512][0.01] < 0.5
+    assert nb["factors"][32][0.01] == pytest.approx(0.12, abs=0.005)       # "nearly nine tenths" are lost
+    assert nb["factors"][512][0.1] == pytest.approx(4.8, abs=0.05) and nb["factors"][512][0.01] < 0.5
 
 
 def test_he_et_als_factor_for_network_b(nb):
@@ -262,6 +286,24 @@ def test_the_deep_net_learns_from_he_or_with_batch_norm_only(nb):
     half = len(losses["He"]) // 2
     assert np.mean(losses["0.01 with batch norm"][:half]) < np.mean(losses["He"][:half])  # "and faster"
     assert sum(entry != "M" for entry in nb["DEEP"]) == 12
+
+
+def test_the_measured_starts_of_vgg(nb):
+    curves = nb["curves"]
+
+    def curve(letter, lr, column):
+        return curves[column][(curves["configuration"] == letter) & (curves["lr"] == lr)]
+
+    ends = {(letter, lr): [curve(letter, lr, column)[-1] for column in nb["columns"]]
+            for letter in "AD" for lr in (0.01, 0.05, 0.2)}
+    assert list(nb["rates"]) == [0.01, 0.05, 0.2] and curves["step"].max() == 200
+    assert all(abs(start - math.log(10)) < 0.02 for start, _, _ in ends.values())
+    assert all(normed < min(he, 2.0) for _, he, normed in ends.values())
+    he = {key: end[1] for key, end in ends.items()}
+    assert he["A", 0.01] < 1.75 and he["A", 0.05] < 1.75 and 2 < he["A", 0.2] < 2.25
+    assert he["A", 0.01] < he["D", 0.01] < 1.85
+    assert curve("D", 0.05, "he").min() < 2.1 and abs(he["D", 0.05] - math.log(10)) < 0.01
+    assert curve("D", 0.2, "he").min() > 2.29
 
 
 # ------------------------------------------------------------------ the written question
