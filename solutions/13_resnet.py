@@ -1082,13 +1082,17 @@ print(f"weights of six 3×3 layers: dense {dense_weights:,}, on 64 channels that
 #
 # - Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, *Deep residual learning for image recognition*, CVPR 2016.
 # - The same, *Identity mappings in deep residual networks*, ECCV 2016.
-# - Andreas Veit, Michael Wilber and Serge Belongie, *Residual networks behave like ensembles of relatively shallow
-#   networks*, 2016.
-# - David Balduzzi and others, *The shattered gradients problem*, 2017.
 # - Priya Goyal and others, *Accurate, large minibatch SGD: training ImageNet in 1 hour*, 2017: batch norms that start
 #   at 0.
 # - Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, *Densely connected convolutional networks*,
 #   2017.
+
+# %% [markdown]
+# On why it works:
+#
+# - Andreas Veit, Michael Wilber and Serge Belongie, *Residual networks behave like ensembles of relatively shallow
+#   networks*, 2016.
+# - David Balduzzi and others, *The shattered gradients problem*, 2017.
 # - Hao Li, Zheng Xu, Gavin Taylor, Christoph Studer and Tom Goldstein, *Visualizing the loss landscape of neural nets*,
 #   2018.
 # - Greg Yang and others, *A mean field theory of batch normalization*, 2019: gradients that grow.
