@@ -619,7 +619,7 @@ print(f"{table.command}; {table.device}; {table.date}")
 
 # %% [markdown]
 # Before training, the picture is that of the digits. After one epoch it has turned round: in the first half of the
-# plain network the gradients are 8 to 40 times smaller than in the residual one, and they fall towards the image.
+# plain network the gradients are 2 to 9 times smaller than in the residual one, and they fall towards the image.
 # (Each curve is the geometric mean of several networks.)
 #
 # Have they vanished after all? Look at the weights. Batch norm takes the scale out of what a convolution gives, so a
