@@ -143,12 +143,12 @@ def test_the_table_is_what_torch_makes(nb, convs, pool, height, width):
 def test_lrn_is_torchs_with_alpha_times_n(nb, seed, n, channels):
     x = 20 * draw(seed, 2, channels, 2, 3)
     expected = F.local_response_norm(x, n, alpha=n * 1e-2, beta=0.6, k=1.5)
-    torch.testing.assert_close(nb["LocalResponseNorm"](n, 1e-2, 0.6, 1.5)(x), expected)
+    torch.testing.assert_close(nb["ResponseNorm"](n, 1e-2, 0.6, 1.5)(x), expected)
 
 
 def test_the_papers_alpha_is_5e_4_in_torch(nb):
     x = 100 * draw(1, 1, 9, 2, 2)
-    torch.testing.assert_close(nb["LocalResponseNorm"]()(x), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)(x))
+    torch.testing.assert_close(nb["ResponseNorm"]()(x), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)(x))
 
 
 def test_what_lrn_keeps_of_a_pattern(nb):
