@@ -862,7 +862,7 @@ for row, letter in zip(axes, "AD"):
             ax.plot(curves["step"][here], curves[column][here], style, color="0.2", label=name)
         ax.axhline(math.log(10), color="0.7", linewidth=1)
         ax.set_title(f"VGG-{letter}, learning rate {lr:g}", fontsize=10)
-axes[0, 0].legend(frameon=False, fontsize=8, title="first weights", title_fontsize=8)
+axes[1, 2].legend(frameon=False, fontsize=8, title="first weights", title_fontsize=8, loc="lower left")
 axes[1, 1].set_xlabel("step")
 fig.supylabel("training loss", fontsize=10)
 plt.show()
