@@ -578,7 +578,7 @@ for letter, count in counts.items():
 # and E differ by 8 % although E has eight layers more. A-LRN has as many as A, since its normalisation learns nothing.
 # C is built from your blocks.
 #
-# Where are all the others?
+# The convolutions of VGG-16 hold 14.7 million of them. Where are the others?
 
 # %% [markdown]
 # ## What it costs
@@ -594,8 +594,8 @@ for letter, count in counts.items():
 #   (weights and biases), how many products it adds up (biases not counted);
 # - pooling halves height and width, rounded down; its row is `(values, 0, 0)`.
 #
-# Return a tuple of rows, for each entry of `config`, then of `linear`. Lists alone, and with linear layers, count half
-# each.
+# Return a tuple of rows, for each entry of `config`, then of `linear`. Without and with linear layers
+# count half each.
 
 # %% tags=["exercise:vgg_table"]
 def vgg_table(image, config, linear=()):
@@ -797,7 +797,7 @@ for width, factor in factors.items():
 he_std = [math.sqrt(2 / (9 * filters)) for filters in (64, 128, 256, 512)]
 too_small = 0.01**9 / (he_std[0] * he_std[1]**2 * he_std[2]**2 * he_std[3]**4)
 print(f"He et al., for B with std 0.01: on its way back from layer 10 to layer 2 a gradient is divided by "
-      f"{1 / too_small:.1e}")
+      f"{1 / too_small:,.0f}")
 
 # %% [markdown]
 # In VGG's widths 0.1 is too large, up to fivefold a layer, and 0.01 too small. He et al. (2015) worked it out for B and
@@ -862,7 +862,7 @@ for row, letter in zip(axes, "AD"):
             ax.plot(curves["step"][here], curves[column][here], style, color="0.2", label=name)
         ax.axhline(math.log(10), color="0.7", linewidth=1)
         ax.set_title(f"VGG-{letter}, learning rate {lr:g}", fontsize=10)
-axes[0, 0].legend(frameon=False, fontsize=8, title="first weights", title_fontsize=8)
+axes[1, 2].legend(frameon=False, fontsize=8, title="first weights", title_fontsize=8, loc="lower left")
 axes[1, 1].set_xlabel("step")
 fig.supylabel("training loss", fontsize=10)
 plt.show()
@@ -872,7 +872,7 @@ print(f"{curves.command}\n{curves.device}, {curves.date}; {curves.header['data']
 # From 0.01 nothing learns without batch norm, whatever the depth and the learning rate. From He's weights the 8
 # convolutions of A learn, slowly at 0.2. The 13 of D are slower at 0.01, fall back to $\ln 10$ at 0.05 after a good
 # beginning, and never start at 0.2. With batch norm all six learn: it forgives both the first weights and a learning
-# rate that is too large, and that is how it came to be used everywhere.
+# rate that is too large, one reason why it is used nearly everywhere.
 #
 # Again small: 5,000 images of 32×32, 200 steps, one seed, and a single linear layer in place of three.
 

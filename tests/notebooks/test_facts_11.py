@@ -179,6 +179,7 @@ def test_features_are_the_layers_one_after_the_other(nb, config, c_in, normed, s
 def test_parameters_of_a_to_e(nb):
     assert nb["counts"] == {"A": 132863336, "B": 133047848, "C": 133638952, "D": 138357544, "E": 143667240}
     assert {k: round(v / 1e6) for k, v in nb["counts"].items()} == nb["paper"]
+    assert nb["table"][:18, 1].sum() / 1e6 == pytest.approx(14.7, abs=0.05)
     assert nb["counts"]["E"] / nb["counts"]["A"] == pytest.approx(1.08, abs=0.005)
 
 
