@@ -18,35 +18,47 @@ WINDOW = 20  # steps over which the drawn loss is averaged
 
 @dataclass
 class History:
-    """What happened: the loss of every step, the score after every epoch, and why it stopped early, or ""."""
+    """What happened: the loss of every step, the scores of every epoch, and why it stopped early, or "".
+
+    score: on images kept for testing.  train_score: on the training images, as they were met during the epoch, or [].
+    """
 
     loss: list[float] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
+    train_score: list[float] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str = ""
 
 
 def fit(step: Callable, examples: int, *, epochs: int, batch_size: int, seed: int = 0,
-        evaluate: Callable | None = None) -> History:
+        evaluate: Callable | None = None, after: Callable | None = None, history: History | None = None,
+        quiet: bool = False) -> History:
     """Call `step` on mini-batches until every example has been seen `epochs` times.
 
     step(batch, done): forward, backward and update for the examples numbered by batch (B,) int; done, from 0 to 1,
     is how much of the training lies behind.  Returns the loss, a float.  It may be NumPy, torch or anything else.
     evaluate(): a score from 0 to 1, taken after every epoch.
     seed: of the order of the examples, which is shuffled for every epoch.
+    after(history): called when an epoch is complete, and not while nbgrader grades.
+    history: of whole epochs made before, to go on from.
+    quiet: show nothing.
 
     In a notebook a line and two curves follow the training.  A loss that is not finite ends it, and so does
     interrupting the kernel; `stopped` then says so.  While nbgrader grades, only two steps are made and nothing is
     drawn.
     """
     grading = bool(os.environ.get("NBGRADER_EXECUTION"))
-    rng, history, start = np.random.default_rng(seed), History(), time.perf_counter()
+    rng, history = np.random.default_rng(seed), history or History()
+    start = time.perf_counter() - history.seconds
     starts = range(0, examples, batch_size)
     total = epochs * len(starts)
-    show = _Nothing() if grading else _Live(epochs, len(starts)) if in_jupyter() else _Plain(epochs)
+    before = len(history.loss) // len(starts)
+    show = _Nothing() if grading or quiet else _Live(epochs, len(starts)) if in_jupyter() else _Plain(epochs)
     try:
-        for _ in range(epochs):
+        for epoch in range(epochs):
             order = rng.permutation(examples)
+            if epoch < before:
+                continue
             for first in starts:
                 with np.errstate(all="ignore"):  # the loss will tell
                     loss = float(step(order[first:first + batch_size], len(history.loss) / total))
@@ -59,6 +71,8 @@ def fit(step: Callable, examples: int, *, epochs: int, batch_size: int, seed: in
                 show.step(history)
             if evaluate and not history.stopped:
                 history.score.append(float(evaluate()))
+            if after and not history.stopped and not grading:
+                after(history)
             show.epoch(history)
             if history.stopped or grading:
                 break
@@ -78,6 +92,7 @@ def _why(losses):
 def _line(history, epochs):
     parts = [f"epoch {len(history.score)} of {epochs}"] if history.score else [f"step {len(history.loss)}"]
     parts.append(f"loss {np.mean(history.loss[-WINDOW:]):.3f}")
+    parts += [f"train {100 * history.train_score[-1]:.1f} %"] if history.train_score else []
     parts += [f"test {100 * history.score[-1]:.1f} %"] if history.score else []
     return ", ".join([*parts, f"{history.seconds:.0f} s"])
 
@@ -154,8 +169,12 @@ def _curves(history, epochs, steps):
         left.plot(at[WINDOW - 1:], smooth, color="0.2", linewidth=1.5, label=f"mean of {WINDOW}")
     left.set(xlim=(0, epochs), xlabel="epoch", ylabel="training loss", yscale="log")
     left.legend(frameon=False, fontsize=8)
-    right.plot(range(1, len(history.score) + 1), history.score, "o-", color="0.2", markerfacecolor="tab:orange")
-    right.set(xlim=(0, epochs), xlabel="epoch", ylabel="test accuracy")
+    right.plot(range(1, len(history.score) + 1), history.score, "o-", color="0.2", markerfacecolor="tab:orange",
+               label="test")
+    if history.train_score:
+        right.plot(range(1, len(history.train_score) + 1), history.train_score, "--", color="0.5", label="train")
+        right.legend(frameon=False, fontsize=8)
+    right.set(xlim=(0, epochs), xlabel="epoch", ylabel="accuracy" if history.train_score else "test accuracy")
     right.grid(color="0.9")
     out = io.BytesIO()
     fig.savefig(out, format="png")
