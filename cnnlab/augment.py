@@ -6,6 +6,8 @@ images, and returns as many images of the same size.  What comes in from outside
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -36,12 +38,12 @@ def crop_flip(images, generator):
 
 
 def affine(images, generator, **limits):
-    """Turn, scale, shear and shift about the middle, by amounts drawn evenly up to the limits of `affine_field`."""
+    """Turn, scale, shear and shift, by amounts drawn up to the limits of `affine_field`."""
     return warp(images, affine_field(images, generator, **limits))
 
 
 def elastic(images, generator, **strength):
-    """Displace each pixel a little otherwise than its neighbours: `elastic_field`."""
+    """Displace each pixel a little otherwise than its neighbours, as `elastic_field` says."""
     return warp(images, elastic_field(images, generator, **strength))
 
 
@@ -51,43 +53,57 @@ def distort(images, generator):
 
 
 def affine_field(images, generator, degrees=10.0, scale=0.1, shear=0.15, shift=1.5):
-    """Displacements (N, H, W, 2), x then y, in pixels, of an affine map drawn for each image.
+    """For `warp`, the `affine_map` of amounts drawn evenly for each image.
 
-    degrees: of a turn; scale: 0.1 for between 1/1.1 and 1.1 times the size; shear: pixels sideways per row;
-    shift: pixels, each way.
+    Degrees either way; sizes between 1 / (1 + scale) and 1 + scale, as often smaller as larger; shear and pixels of
+    shift either way.
+    """
+    turn, size, slant, right, down = 2 * torch.rand(5, len(images), generator=generator, device=images.device) - 1
+    return affine_map(images, degrees * turn, (1 + scale) ** size, shear * slant, shift * right, shift * down)
+
+
+def affine_map(images, degrees=0.0, scale=1.0, shear=0.0, right=0.0, down=0.0):
+    """For `warp`, displacements (N, H, W, 2) that shear, turn clockwise and scale about the middle, and then shift.
+
+    Each amount is a number or one for each image (N,): degrees, times, pixels sideways a row, pixels, pixels.
     """
     n, device = len(images), images.device
-    turn, size, slant, x, y = 2 * torch.rand(5, n, generator=generator, device=device) - 1
-    turn, size, slant = turn * degrees * torch.pi / 180, (1 + scale) ** -size, slant * shear
-    cos, sin = size * turn.cos(), size * turn.sin()
-    matrix = torch.stack([cos, slant * cos - sin, sin, slant * sin + cos], 1).view(n, 2, 2)  # turn times shear
-    at = _pixels(images)  # (H, W, 2)
-    read = (at.flatten(0, 1) @ matrix.mT).view(n, *at.shape) + shift * torch.stack([x, y], 1)[:, None, None]
-    return read - at
+    turn, scale, shear, right, down = (torch.as_tensor(v, dtype=torch.float32, device=device).expand(n)
+                                       for v in (degrees, scale, shear, right, down))
+    cos, sin = (turn * torch.pi / 180).cos() / scale, (turn * torch.pi / 180).sin() / scale
+    # The inverse map: where to read what comes to lie here.
+    matrix = torch.stack([cos + shear * sin, sin - shear * cos, -sin, cos], 1).view(n, 2, 2)
+    here = _pixels(images)  # (H, W, 2)
+    unshifted = here.flatten(0, 1) - torch.stack([right, down], 1)[:, None]  # (N, H W, 2)
+    return (unshifted @ matrix.mT).view(n, *here.shape) - here
 
 
 def elastic_field(images, generator, alpha: float = 34.0, sigma: float = 4.0):
-    """Displacements (N, H, W, 2), x then y, in pixels: noise from -1 to 1, smoothed by a Gaussian, times `alpha`.
+    """For `warp`, displacements (N, H, W, 2): noise from -1 to 1, smoothed by a Gaussian of `sigma`, times `alpha`.
 
-    sigma: of the Gaussian, in pixels.  Simard, Steinkraus & Platt, Best Practices for Convolutional Neural Networks
-    Applied to Visual Document Analysis, 2003, section 2, with their values.
+    Simard, Steinkraus & Platt, Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis,
+    2003, section 2, with their values.
     """
     n, _, h, w = images.shape
     noise = 2 * torch.rand(n, 2, h, w, generator=generator, device=images.device) - 1
-    smooth = [_blur(size, sigma, images.device) for size in (h, w)]
-    return alpha * (smooth[0] @ noise @ smooth[1].T).movedim(1, -1)  # (N, 2, H, W) -> (N, H, W, 2)
+    return alpha * blur(noise, sigma).movedim(1, -1)  # (N, 2, H, W) -> (N, H, W, 2)
+
+
+def blur(images, sigma: float):
+    """Smooth by a Gaussian of standard deviation `sigma` pixels.  Returns floats."""
+    rows, columns = (_gaussian(size, sigma, images.device) for size in images.shape[2:])
+    return rows @ images.float() @ columns.T
 
 
 def warp(images, displacements):
-    """The images, each pixel read from elsewhere: (N, C, H, W) and displacements (N, H, W, 2), x then y, in pixels.
+    """The images, each pixel read from elsewhere: displacements (N, H, W, 2), x then y, in pixels.
 
     Between pixels the values are interpolated linearly.  Returns floats.
     """
     h, w = images.shape[2:]
     # grid_sample counts from -1 to 1, from edge to edge of the image.
     grid = (_pixels(images) + displacements) * torch.tensor([2 / w, 2 / h], device=images.device)
-    images = images if images.is_floating_point() else images.float()
-    return F.grid_sample(images, grid.to(images.dtype), padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="zeros", align_corners=False)
 
 
 def _pixels(images):
@@ -97,12 +113,15 @@ def _pixels(images):
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def _blur(size, sigma, device):
-    """The matrix (size, size) that smooths a line of numbers by a Gaussian, with nothing beyond the ends."""
+def _gaussian(size, sigma, device):
+    """The matrix (size, size) that smooths a line of numbers, beyond the ends of which there are zeros."""
     at = torch.arange(size, device=device, dtype=torch.float32)
-    weights = torch.exp(-((at[:, None] - at) / sigma) ** 2 / 2)
-    whole = torch.arange(-4 * size, 4 * size + 1, device=device, dtype=torch.float32)
-    return weights / torch.exp(-(whole / sigma) ** 2 / 2).sum()
+    reach = torch.arange(-math.ceil(6 * sigma), math.ceil(6 * sigma) + 1, device=device, dtype=torch.float32)
+    return _bell(at[:, None] - at, sigma) / _bell(reach, sigma).sum()
+
+
+def _bell(x, sigma):
+    return torch.exp(-(x / sigma) ** 2 / 2)
 
 
 NAMES = {"none": lambda images, generator: images, "crop": crop, "crop-flip": crop_flip, "affine": affine,

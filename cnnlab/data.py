@@ -1,4 +1,8 @@
-"""Images to work on.  Nothing is downloaded: these come with scikit-learn and Matplotlib."""
+"""Images to work on.
+
+`digits` and `photo` come with scikit-learn and Matplotlib.  `mnist` and `cifar10` are downloaded, once, if they are
+asked to; `have` says whether they are here.  `image_folder` reads any folder of class folders.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
+from cnnlab.datasets import cifar10, class_names, have, mnist, source
+from cnnlab.folders import image_folder
+
+__all__ = ["PHOTOS", "cifar10", "class_names", "digits", "grey", "have", "image_folder", "mnist", "photo", "source"]
 
 PHOTOS = ("china", "flower", "hopper")
 

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cnnlab import environment
+from cnnlab import datafiles, environment
 
 GIGABYTE = 10**9
 MARKS = {"works": "✓", "installed": "✓", "there": "✓", "same": "✓",
@@ -86,12 +86,9 @@ for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
 """, "notebooks from 09 on")
 TRITON = Part("Triton", "triton", "triton", use="notebooks 17 and 18")
 GPU_USE = "; only notebooks 17 and 18 need one"
+DATA_USE = "notebooks from 09 on use it where it is"
+RECOMPRESSED = "; recompressed, so results on it are not those on the original"
 NBGRADER = Part("nbgrader", "nbgrader", "nbgrader", use="grading")
-
-DATA_SETS = {
-    "MNIST": [[f"{part}-{kind}{dot}idx{n}-ubyte*" for dot in "-."]
-              for part in ("train", "t10k") for kind, n in (("images", 3), ("labels", 1))],
-    "CIFAR-10": [["cifar10-jpeg*", "cifar-10-batches-py", "cifar-10-*.tar.gz"]]}  # each: files, and their other names
 
 
 def doctor(torch: bool = False) -> None:
@@ -117,7 +114,7 @@ def examine(torch: bool = False) -> dict[str, list[Finding]]:
             "Notebooks 00 to 08": [start("Python", _python, needed=True), *parts, folders],
             "Later notebooks": [later],
             "This machine": [start("Machine", _machine), start("Disk", _disk), start("Versions", _versions)],
-            "Data sets": [start("CNNLAB_DATA", _data)],
+            "Data sets": [start("Data sets", _data)],
             "For instructors": [grader]}
     found = {heading: [f for answer in answers for f in answer.result()] for heading, answers in asked.items()}
     return {heading: findings for heading, findings in found.items() if findings}
@@ -307,24 +304,20 @@ def _folders():
 
 
 def _data():
-    setting = os.environ.get("CNNLAB_DATA")
-    if not setting:
-        return Finding("CNNLAB_DATA", "not set", "notebooks 00 to 08 need no data set")
-    folder = Path(setting)
-    if not folder.is_dir():
-        return Finding("CNNLAB_DATA", "not here", f"it names {folder}, which is no folder")
-    found = []
-    for name, files in DATA_SETS.items():
-        hits = [[p for pattern in names for deep in ("", "*/", "*/*/") for p in folder.glob(deep + pattern)]
-                for names in files]
-        there = [paths[0] for paths in hits if paths]
-        missing = [names[0].rstrip("*") for names, paths in zip(files, hits) if not paths]
-        if not there:
-            found.append(Finding(name, "not here", f"not in {folder}"))
-        elif missing:
-            found.append(Finding(name, "incomplete", f"in {there[0].parent}, without {', '.join(missing)}"))
+    """The data sets, wherever the loaders look for them."""
+    setting, found = os.environ.get("CNNLAB_DATA"), []
+    if setting and not os.path.isdir(setting):
+        found.append(Finding("CNNLAB_DATA", "not here", f"it names {setting}, which is no folder"))
+    for name, data_set in datafiles.DATA_SETS.items():
+        here = datafiles.find(name)
+        if here:
+            path = here.paths[0] if len(here.paths) == 1 else here.folder
+            found.append(Finding(data_set.title, "there", f"{path}{'' if here.form.original else RECOMPRESSED}",
+                                 "" if here.form.original else datafiles.command(name)))
+        elif lacks := datafiles.missing(name):
+            found.append(Finding(data_set.title, "incomplete", f"without {', '.join(lacks)}", datafiles.command(name)))
         else:
-            found.append(Finding(name, "there", f"in {there[0].parent}" if len(there) > 1 else str(there[0])))
+            found.append(Finding(data_set.title, "not here", DATA_USE, datafiles.command(name)))
     return found
 
 

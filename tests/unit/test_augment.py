@@ -57,43 +57,65 @@ def test_a_warp_reads_where_it_is_told_as_scipy_does():
             np.testing.assert_allclose(ours[n, c], theirs, atol=0.01)
 
 
-def fields(**limits):
+def test_without_amounts_an_affine_map_moves_nothing():
+    assert augment.affine_map(IMAGES).abs().max() < 1e-5
+
+
+def moved(image, **amounts):
+    return augment.warp(image[None], augment.affine_map(image[None], **amounts))[0]
+
+
+def test_a_shift_goes_right_and_down():
+    black = torch.zeros(3, 9, 13)
+    black[:, 3:, 2:] = IMAGES[0, :, :-3, :-2]
+    torch.testing.assert_close(moved(IMAGES[0], right=2, down=3), black, atol=1e-3, rtol=0)
+
+
+def test_a_quarter_turn_is_clockwise():
+    square = IMAGES[0, :, :, :9]
+    torch.testing.assert_close(moved(square, degrees=90), square.float().rot90(-1, (1, 2)), atol=1e-2, rtol=0)
+
+
+def test_twice_the_size_shows_the_middle_half():
+    larger = moved(IMAGES[0], scale=2.0)
+    torch.testing.assert_close(larger[:, ::2, ::2], IMAGES[0, :, 2:7, 3:10].float(), atol=1e-3, rtol=0)
+
+
+def test_a_shear_moves_rows_sideways():
+    sheared = moved(IMAGES[0], shear=1.0)
+    for y in range(9):
+        np.testing.assert_allclose(sheared[:, y], moved(IMAGES[0], right=y - 4.0)[:, y], atol=1e-2)
+
+
+def test_shear_turn_scale_and_shift_are_applied_in_this_order():
+    # Where a point of light goes, by hand.
+    image = torch.zeros(1, 41, 41)
+    image[0, 20 - 6, 20 + 4] = 1
+    x, y = 4 + 0.5 * -6, -6  # sheared
+    x, y = -y, x  # turned by 90 degrees, clockwise where y points down
+    x, y = 1.5 * x + 3, 1.5 * y - 2
+    after = moved(image, degrees=90, scale=1.5, shear=0.5, right=3, down=-2)[0]
+    at = torch.nonzero(after > 0).float()
+    assert (at.mean(0) - torch.tensor([20 + y, 20 + x])).abs().max() < 0.6
+
+
+@pytest.mark.parametrize("limit, amount, low, high", [
+    ("degrees", lambda m: torch.atan2(m[:, 0, 1], m[:, 0, 0]) * 180 / torch.pi, -30, 30),
+    ("scale", lambda m: 1 / m[:, 0, 0], 1 / 31, 31),
+    ("shear", lambda m: -m[:, 0, 1], -30, 30),
+    ("shift", lambda m: -m[:, 0, 2], -30, 30), ("shift", lambda m: -m[:, 1, 2], -30, 30)])
+def test_amounts_are_drawn_for_each_image_up_to_their_limits(limit, amount, low, high):
     none = dict(degrees=0.0, scale=0.0, shear=0.0, shift=0.0)
-    return augment.affine_field(torch.zeros(2000, 1, 9, 13), seeded(), **none | limits)
-
-
-def test_a_shift_is_the_same_everywhere_and_as_far_as_allowed():
-    field = fields(shift=2.0)
-    torch.testing.assert_close(field, field[:, :1, :1].expand_as(field))
-    assert 1.9 < field.abs().max() <= 2 and field.mean().abs() < 0.1
-
-
-def corner_and_edge(field):
-    """Where the top right corner (6, -4) and the middle of the right edge (6, 0) are read."""
-    return field[:, 0, -1] + torch.tensor([6.0, -4]), field[:, 4, -1] + torch.tensor([6.0, 0])
-
-
-def test_a_turn_keeps_lengths_and_angles_and_the_middle():
-    field = fields(degrees=30.0)
-    assert field[:, 4, 6].abs().max() < 1e-5
-    corner, edge = corner_and_edge(field)
-    torch.testing.assert_close(corner.norm(dim=1), torch.full((2000,), 52 ** 0.5))
-    angles = torch.atan2(edge[:, 1], edge[:, 0]) * 180 / torch.pi
-    assert 29 < angles.max() <= 30.001 and -30.001 <= angles.min() < -29
-    torch.testing.assert_close((corner * edge).sum(1), torch.full((2000,), 36.0))
-
-
-def test_a_scale_is_between_its_inverse_and_itself():
-    corner, edge = corner_and_edge(fields(scale=0.25))
-    size = edge[:, 0] / 6
-    torch.testing.assert_close(corner[:, 1], -4 * size)
-    assert 1.24 < size.max() <= 1.2501 and 0.7999 <= size.min() < 0.81
-
-
-def test_a_shear_moves_rows_sideways_only():
-    corner, edge = corner_and_edge(fields(shear=0.5))
-    assert (edge - torch.tensor([6.0, 0])).abs().max() < 1e-5 and (corner[:, 1] + 4).abs().max() < 1e-5
-    assert 1.9 < (corner[:, 0] - 6).abs().max() <= 2
+    images = torch.zeros(2000, 1, 3, 3)
+    read = augment.affine_field(images, seeded(), **none | {limit: 30.0})
+    origin = read[:, 1, 1]
+    matrix = torch.stack([read[:, 1, 2] - origin + torch.tensor([1.0, 0]),
+                          read[:, 2, 1] - origin + torch.tensor([0, 1.0]), origin], 2)  # of [x, y, 1]
+    drawn = amount(matrix)
+    spread = (torch.log if limit == "scale" else lambda v: v)(drawn)
+    assert low * 1.001 - 0.001 <= drawn.min() and drawn.max() <= high * 1.001
+    assert spread.max() > 0.98 * spread.abs().max() and spread.min() < -0.95 * spread.abs().max()
+    assert spread.mean().abs() < 0.1 * spread.abs().max()
 
 
 def test_an_elastic_field_is_smoothed_noise_as_scipy_smooths_it():

@@ -190,7 +190,9 @@ def test_a_home_that_is_no_folder_or_a_folder_that_is_gone_stops_nothing(tmp_pat
 @pytest.mark.parametrize(("files", "state"), [
     (["mnist/{}-idx{}-ubyte.gz"], "there"), (["MNIST/raw/{}-idx{}-ubyte"], "there"), (["{}.idx{}-ubyte"], "there"),
     ([], "not here")])
-def test_data_sets_are_found_where_they_are(tmp_path, monkeypatch, files, state):
+def test_data_sets_are_found_where_the_loaders_find_them(tmp_path, monkeypatch, files, state):
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nowhere"))
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path))
     for form in files:
         for part in ("train", "t10k"):
@@ -200,16 +202,20 @@ def test_data_sets_are_found_where_they_are(tmp_path, monkeypatch, files, state)
                 path.touch()
     mnist, cifar = doctor._data()
     assert mnist.state == state and cifar.state == "not here"
+    assert cifar.fix.endswith("-m cnnlab download cifar10")
     (tmp_path / "cifar10-jpeg.tar.xz").touch()
-    assert doctor._data()[1].said == str(tmp_path / "cifar10-jpeg.tar.xz")
+    assert doctor._data()[1].said.startswith(f"{tmp_path / 'cifar10-jpeg.tar.xz'}; recompressed")
     if files:
         path.unlink()
         assert doctor._data()[0].state == "incomplete" and "t10k-labels-idx1-ubyte" in doctor._data()[0].said
 
 
-def test_without_the_variable_no_data_set_is_looked_for(monkeypatch):
+def test_without_the_variable_the_cache_is_looked_at(tmp_path, monkeypatch):
     monkeypatch.delenv("CNNLAB_DATA", raising=False)
-    assert doctor._data().state == "not set"
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    (tmp_path / "data" / "cache").mkdir(parents=True)
+    (tmp_path / "data" / "cache" / "cifar-10-python.tar.gz").touch()
+    assert (doctor._data()[1].state, doctor._data()[1].fix) == ("there", "")
 
 
 # ------------------------------------------------------------------ instructors, and what is shown
