@@ -45,6 +45,38 @@ def test_the_score_is_taken_after_every_epoch_and_printed(capsys):
     assert len(lines) == 2 and lines[1].startswith("epoch 2 of 2, loss ") and "test 75.0 %" in lines[1]
 
 
+def test_it_goes_on_from_whole_epochs_as_if_never_broken_off():
+    whole, first, rest = [], [], []
+    expected = fit(falling(whole), 7, epochs=3, batch_size=3, evaluate=lambda: 0.5, quiet=True)
+
+    def stop(history):
+        raise KeyboardInterrupt
+
+    broken = fit(falling(first), 7, epochs=3, batch_size=3, evaluate=lambda: 0.5, after=stop, quiet=True)
+    assert broken.stopped == "Interrupted after 3 steps."
+    broken.stopped = ""
+    seconds = broken.seconds
+    history = fit(falling(rest), 7, epochs=3, batch_size=3, evaluate=lambda: 0.5, history=broken, quiet=True)
+    assert history is broken and len(history.loss) == len(expected.loss) and history.score == expected.score
+    assert history.seconds >= seconds
+    for (a, done), (b, then) in zip(whole, first + rest, strict=True):
+        assert a.tolist() == b.tolist() and done == then
+
+
+def test_after_an_epoch_it_is_told_what_there_is_unless_the_loss_is_not_finite():
+    losses, told = iter([1.0, 1.0, 1.0, np.nan]), []
+    fit(lambda batch, done: next(losses), 4, epochs=5, batch_size=2, evaluate=lambda: 0.5, quiet=True,
+        after=lambda history: told.append((len(history.loss), len(history.score))))
+    assert told == [(2, 1)]
+
+
+def test_quiet_shows_nothing_and_a_train_score_is_shown(capsys):
+    fit(falling([]), 4, epochs=1, batch_size=2, quiet=True)
+    assert capsys.readouterr().out == ""
+    fit(falling([]), 4, epochs=1, batch_size=2, evaluate=lambda: 0.5, after=lambda h: h.train_score.append(0.25))
+    assert "train 25.0 %, test 50.0 %" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_ends_it_with_the_reason(bad, capsys):
     losses = iter([2.3, 40.0, 8e5, bad, 1.0])
@@ -89,7 +121,7 @@ def test_in_a_notebook_one_line_and_one_picture_are_replaced(monkeypatch):
     monkeypatch.setattr(training, "in_jupyter", lambda: True)
     monkeypatch.setattr(training, "PAUSE", 0)
     monkeypatch.setattr("IPython.display.display", lambda value, display_id: shown.append(value) or Handle())
-    fit(falling([]), 60, epochs=2, batch_size=2, evaluate=lambda: 0.9)
+    fit(falling([]), 60, epochs=2, batch_size=15, evaluate=lambda: 0.9)
     assert [type(v).__name__ for v in shown] == ["Pretty", "Image"]
     assert shown[1].data.startswith(b"\x89PNG") and "loss" in shown[1].alt
     texts = [u.data for u in updates if type(u).__name__ == "Pretty"]
@@ -100,7 +132,9 @@ def test_no_figure_is_left_open():
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
-    assert training._curves(training.History([2.3, 1.0] * 20, [0.5]), 2, 20).startswith(b"\x89PNG")
+    for train_score in ([], [0.6]):
+        history = training.History([2.3, 1.0] * 20, [0.5], train_score)
+        assert training._curves(history, 2, 20).startswith(b"\x89PNG")
     assert plt.get_fignums() == before
 
 
