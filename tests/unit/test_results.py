@@ -70,7 +70,7 @@ def test_lenet_on_mnist_is_as_good_as_in_1998():
 
 def test_the_lenet_that_is_kept_makes_the_mistakes_that_are_kept():
     torch = pytest.importorskip("torch")
-    from cnnlab.train import predict
+    from cnnlab.train import normalise, predict
     from solutions.gpu.models import create
 
     net, weights = create("lenet"), results.arrays("mnist_lenet")
@@ -80,6 +80,7 @@ def test_the_lenet_that_is_kept_makes_the_mistakes_that_are_kept():
     wrong, table = results.arrays("mnist_errors"), results.load("mnist_lenet")
     images = np.pad(wrong["images"], ((0, 0), (2, 2), (2, 2)))
     np.testing.assert_allclose(predict(net, images).softmax(1), wrong["p"], atol=1e-4)
+    assert (net.features(normalise(images)).amax((0, 2, 3)) > 0.1).all()  # no map of C3 is dead
     answers = wrong["p"].argmax(1)
     assert (answers != wrong["labels"]).all()
     confusion = np.stack([table[f"answer_{i}"] for i in range(10)], 1)
