@@ -132,7 +132,7 @@ def lenet_in_a_list(channels=1, classes=10):
 
 def lenet_probe(n, channels, classes, x):
     return call(channels, classes, device="cpu", steps=[
-        ("count_parameters", {}), ("layers", {"input_size": (n, channels, 32, 32)}), ("set_weights", {"seed": 1}),
+        ("layers", {"input_size": (n, channels, 32, 32)}), ("count_parameters", {}), ("set_weights", {"seed": 1}),
         ("forward", {"x": x})])
 
 
@@ -144,7 +144,7 @@ def random_lenet(rng):
 LENET_MODULE = Exercise(
     id="lenet_module", points=2, forbidden=FORBIDDEN_TORCH,
     oracle=lenet,
-    probes=[call(1, 10, device="cpu", steps=[("count_parameters", {}), ("layers", {"input_size": (2, 1, 32, 32)})]),
+    probes=[call(1, 10, device="cpu", steps=[("layers", {"input_size": (2, 1, 32, 32)}), ("count_parameters", {})]),
             lenet_probe(1, 1, 10, quarters(1, 2, 1, 32, 32, dtype=float)),
             lenet_probe(3, 3, 7, quarters(2, 1, 3, 32, 32, dtype=float))],
     random=random_lenet,
@@ -167,6 +167,8 @@ LENET_MODULE = Exercise(
                 lenet_with(lambda nn, c, k: dict.fromkeys(("a1", "a3", "a5", "a6")))),
         Mistake("no_relu_after_f6", "The ReLU between F6 and the output is missing.",
                 lenet_with(lambda nn, c, k: {"a6": None})),
+        Mistake("no_relu_after_c5", "The ReLU between C5 and F6 is missing.",
+                lenet_with(lambda nn, c, k: {"a5": None})),
         Mistake("tanh", "The activation is tanh, as in 1998. Use ReLU here.",
                 lenet_with(lambda nn, c, k: {name: nn.Tanh() for name in ("a1", "a3", "a5", "a6")})),
         Mistake("average_pooling", "The pooling layers average. Use max pooling here.",
@@ -967,7 +969,7 @@ def affine(x, angle, scale, shift):
     out = np.empty_like(x)
     for n, c in np.ndindex(x.shape[:2]):
         out[n, c] = affine_transform(x[n, c], back, centre - back @ (centre + shift), order=1, mode="grid-constant")
-    return out.astype(np.float32)
+    return (out.round(6) + 0).astype(np.float32)                             # what should be 0 is 0
 
 
 def affine_by_grid(x, angle, scale, shift):
@@ -1031,7 +1033,7 @@ def affine_with(angle=math.radians, scale=lambda s: s, shift=lambda s, h, w: s, 
         r, c = (c * math.sin(a) + r * math.cos(a)) / s * uh, (c * math.cos(a) - r * math.sin(a)) / s * uw
         if shift_first:
             r, c = r - down, c - right
-        return read(x, r * gh + centre(h), c * gw + centre(w)).astype(np.float32)
+        return (read(x, r * gh + centre(h), c * gw + centre(w)).round(6) + 0).astype(np.float32)
     return run
 
 
