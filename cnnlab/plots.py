@@ -367,12 +367,14 @@ def diagram(ax, boxes: dict, arrows):
 
     boxes: (x, y, label) by name, in units of one box; arrows: pairs of names, from and to.
     """
-    for start, end in arrows:
-        (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
-        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.4", "shrinkA": 14, "shrinkB": 14})
-    for x, y, label in boxes.values():
-        ax.text(x, y, label, ha="center", va="center", fontsize=10,
-                bbox={"boxstyle": "round,pad=0.4", "facecolor": "0.92", "edgecolor": "0.3"})
+    frames = {}
+    for name, (x, y, label) in boxes.items():
+        drawn = ax.text(x, y, label, ha="center", va="center", fontsize=10,
+                        bbox={"boxstyle": "round,pad=0.4", "facecolor": "0.92", "edgecolor": "0.3"})
+        frames[name] = drawn.get_bbox_patch()
+    for start, end in arrows:  # later than the boxes, at whose edges they begin and end
+        ax.annotate("", boxes[end][:2], boxes[start][:2], zorder=4, arrowprops={
+            "arrowstyle": "-|>", "color": "0.4", "patchA": frames[start], "patchB": frames[end], "shrinkA": 1, "shrinkB": 1})
     xs, ys = [b[0] for b in boxes.values()], [b[1] for b in boxes.values()]
     ax.set_xlim(min(xs) - 0.7, max(xs) + 0.7)
     ax.set_ylim(min(ys) - 0.4, max(ys) + 0.4)

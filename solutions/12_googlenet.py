@@ -53,7 +53,7 @@ for radius, size in zip(radii, sizes):
     answers.append(F.conv2d(torch.from_numpy(dots)[None, None], kernel[None, None], padding="same")[0, 0].numpy())
 plots.images(dots, *answers, titles=["dots", *(f"{k}×{k} filter" for k in sizes)], height=1.2, vmin=-1, vmax=1)
 peaks = np.array([[a[20, 16 + 30 * i] for i in range(3)] for a in answers])  # (filter, dot)
-print("answer in the middle of each dot, a filter a row:\n", peaks.round(2))
+print("answer in the middle of each dot, a filter a row:\n", peaks.round(2) + 0)
 
 # %% [markdown]
 # Each filter is brightest on the dot of its own size, where it answers 1. A filter that is too small finds nothing but
@@ -164,8 +164,9 @@ print(f"all: {naive_total / 1e6:5.0f} million, and {channels} channels go on")
 
 # %% [markdown]
 # The 5×5 branch costs most with the fewest filters: 25 weights for each pair of channels. 854 million multiply-adds
-# go into one module, when the authors had allowed themselves 1.5 billion for a whole network. And 672 channels go on, since pooling passes on all 256 it gets: a module
-# cannot have fewer channels than its input. After a few modules nothing is affordable any more.
+# go into one module, when the authors had allowed themselves 1.5 billion for a whole network. And 672 channels go on,
+# since pooling passes on all 256 it gets: a module cannot have fewer channels than its input. After a few modules
+# nothing is affordable any more.
 
 # %% [markdown]
 # ## The bottleneck
@@ -263,6 +264,8 @@ plt.show()
 #   branch 4: 3×3 max pooling at stride 1, then 1×1 to `proj`;
 # - **every** convolution has a bias and is followed by ReLU; height and width stay as they are;
 # - `forward(x)` takes (N, c_in, H, W) and returns (N, n1 + n3 + n5 + proj, H, W), the branches in this order.
+#
+# Use the layers of `nn`; name and order them as you like, here and below.
 
 # %% tags=["exercise:inception_module"]
 class Inception(nn.Module):
@@ -335,24 +338,26 @@ print(f"after pooling {pooled_head:,}; on the flattened maps {flat_head:,}, {fla
 # %% [markdown]
 # ### Exercise: an auxiliary classifier
 #
-# Write the class `AuxiliaryHead(c_in, num_classes, channels=128, hidden=1024)`, for maps of 14×14. In this order:
+# Write the class `AuxiliaryHead(c_in, num_classes, channels=128, hidden=1024, dropout=0.7)`, for maps of 14×14. In this
+# order:
 #
 # - average pooling 5×5 at stride 3, without padding: to 4×4;
 # - a 1×1 convolution to `channels`, with bias; ReLU;
 # - flatten to (N, 16 · channels), in PyTorch's order;
-# - a fully connected layer to `hidden`; ReLU; dropout with $p = 0.7$, in training only;
+# - a fully connected layer to `hidden`; ReLU; dropout, in training only: `dropout` is the share that is dropped, from 0
+#   to 1;
 # - a fully connected layer to `num_classes`. `forward` returns its logits.
 
 # %% tags=["exercise:auxiliary_head"]
 class AuxiliaryHead(nn.Module):
     """An auxiliary classifier on maps of 14×14 (Szegedy et al., 2014, section 5)."""
 
-    def __init__(self, c_in, num_classes, channels=128, hidden=1024):
+    def __init__(self, c_in, num_classes, channels=128, hidden=1024, dropout=0.7):
         super().__init__()
         ### BEGIN SOLUTION
         self.reduce = nn.Conv2d(c_in, channels, 1)
         self.hidden = nn.Linear(16 * channels, hidden)
-        self.dropout = nn.Dropout(0.7)
+        self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(hidden, num_classes)
         ### END SOLUTION
 
@@ -413,23 +418,23 @@ def stem(c_in, c1, c2, c3):
 # %% [markdown]
 # ### Exercise: GoogLeNet from its table
 #
-# Write the class `GoogLeNet(table, num_classes, widths)`. `widths` are three ints: the network begins with
+# Write the class `GoogLeNet(table, num_classes, widths, dropout=0.4, head=(128, 1024, 0.7))`. It begins with
 # `stem(3, *widths)`. Then it follows `table`, a tuple; its entries are
 #
-# - six ints: an `Inception` with these widths, on as many channels as there are;
+# - six ints: an `Inception` with these widths, on the channels that there are;
 # - `"pool"`: max pooling 3×3 at stride 2, with `ceil_mode=True`;
-# - `"head"`: an `AuxiliaryHead(c, num_classes)` on the `c` channels that there are here; the maps go on unchanged.
+# - `"head"`: an `AuxiliaryHead(c, num_classes, *head)` on the `c` channels here; the maps go on unchanged.
 #
-# At the end: the mean of each map, dropout with $p = 0.4$, and a fully connected layer to `num_classes`.
+# At the end: the mean of each map, dropout with probability `dropout`, a fully connected layer to `num_classes`.
 #
-# `forward(x)` takes (N, 3, H, W). In training it returns a tuple, the logits and then those of each head; in
-# evaluation the logits alone, and the heads are not computed.
+# `forward(x)` takes (N, 3, H, W). In training it returns a tuple, also for a table without heads: the logits, then
+# those of each head, in the table's order. In evaluation it returns the logits alone and computes no head.
 
 # %% tags=["exercise:googlenet"]
 class GoogLeNet(nn.Module):
     """GoogLeNet (Szegedy et al., 2014, table 1) from a table of its modules."""
 
-    def __init__(self, table, num_classes, widths):
+    def __init__(self, table, num_classes, widths, dropout=0.4, head=(128, 1024, 0.7)):
         super().__init__()
         ### BEGIN SOLUTION
         self.layers, c = nn.ModuleList([stem(3, *widths)]), widths[-1]
@@ -437,12 +442,12 @@ class GoogLeNet(nn.Module):
             if entry == "pool":
                 self.layers.append(nn.MaxPool2d(3, stride=2, ceil_mode=True))
             elif entry == "head":
-                self.layers.append(AuxiliaryHead(c, num_classes))
+                self.layers.append(AuxiliaryHead(c, num_classes, *head))
             else:
                 n1, r3, n3, r5, n5, proj = entry
                 self.layers.append(Inception(c, *entry))
                 c = n1 + n3 + n5 + proj
-        self.end = nn.Sequential(nn.Dropout(0.4), nn.Linear(c, num_classes))
+        self.end = nn.Sequential(nn.Dropout(dropout), nn.Linear(c, num_classes))
         ### END SOLUTION
 
     def forward(self, x):
@@ -465,10 +470,11 @@ m = MODULES
 TABLE = (m["3a"], m["3b"], "pool", m["4a"], "head", m["4b"], m["4c"], m["4d"], "head", m["4e"], "pool", m["5a"], m["5b"])
 torch.manual_seed(0)
 net = GoogLeNet(TABLE, num_classes=1000, widths=(64, 64, 192))
-parts = {"stem": 0, "modules": 0, "heads": 0, "scoring layer": sum(p.numel() for p in net.end.parameters())}
-for i, layer in enumerate(net.layers):
-    kind = "stem" if i == 0 else "heads" if isinstance(layer, AuxiliaryHead) else "modules"
-    parts[kind] += sum(p.numel() for p in layer.parameters())
+inceptions = dict(zip(MODULES, (part for part in net.modules() if isinstance(part, Inception))))
+parts = {"stem": [stem(3, 64, 64, 192)], "modules": inceptions.values(),
+         "heads": [part for part in net.modules() if isinstance(part, AuxiliaryHead)]}
+parts = {name: sum(p.numel() for part in given for p in part.parameters()) for name, given in parts.items()}
+parts["scoring layer"] = sum(p.numel() for p in net.parameters()) - sum(parts.values())
 kept = sum(parts.values()) - parts["heads"]
 for name, count in parts.items():
     print(f"{name:14} {count:10,}")
@@ -478,6 +484,24 @@ print(f"kept after training: {kept:,}, {60_965_224 / kept:.1f} times fewer than 
 # 7.0 million parameters are kept; the two heads have almost as many again and are thrown away. AlexNet has 60,965,224
 # (notebook 10), 8.7 times as many. The paper speaks of 12 times fewer: that would be 5 million, but the rows of its
 # own table add up to 6.8 million. Both numbers are quoted everywhere; now you can count.
+
+# %% [markdown]
+# The paper calls this network *22 layers deep*.
+#
+# **Predict.** The stem has three convolutions, each of the nine modules six, and there is the scoring layer. That makes
+# 58 layers with weights. How is 22 counted?
+
+# %%
+in_stem, on_the_way, poolings = 3, 2, 2 + 2 + 1  # convolutions of the stem; of the longest way through a module
+layers_in_all, depth = in_stem + 6 * len(MODULES) + 1, in_stem + on_the_way * len(MODULES) + 1
+print(f"{layers_in_all} layers with weights; one behind the other {in_stem} + {on_the_way}·{len(MODULES)} + 1 = {depth}, "
+      f"with {poolings} poolings {depth + poolings}")
+
+# %% [markdown]
+# Depth is the **longest way** from the image to the scores, counted in layers that have weights. Branches side by side
+# count once: the longest way through a module is a 1×1 convolution and the 3×3 or 5×5 behind it, two layers. ReLU,
+# dropout and the auxiliary classifiers do not count, nor does pooling; with pooling the paper, too, comes to 27. VGG-16 and AlexNet
+# are counted in the same way, but they are chains: depth and number of layers are one thing there.
 
 # %% [markdown]
 # ## What the heads are for
@@ -490,13 +514,9 @@ print(f"kept after training: {kept:,}, {60_965_224 / kept:.1f} times fewer than 
 # **Predict.** In which of the two cases do the heads help module 3a more?
 
 # %%
-images = np.stack([photo(name)[:224, at:at + 224] for name in ("china", "flower") for at in (0, 200)])
-x = torch.from_numpy(images).permute(0, 3, 1, 2).float() - 0.45                     # (4, 3, 224, 224)
-inceptions = dict(zip(MODULES, (layer for layer in net.layers if isinstance(layer, Inception))))
-
-# %%
-def gradient_norms():
+def gradient_norms(net, x):
     """The norm of the gradient in each module, for the network's own loss and for the auxiliary ones."""
+    torch.manual_seed(0)  # of the dropout
     labels = torch.tensor([1, 2, 3, 4])
     logits, aux1, aux2 = net(x)
     losses = {"the network's own loss": F.cross_entropy(logits, labels),
@@ -505,22 +525,27 @@ def gradient_norms():
     for name, loss in losses.items():
         net.zero_grad()
         loss.backward(retain_graph=True)
-        norms[name] = [sum(p.grad.pow(2).sum().item() for p in module.parameters() if p.grad is not None) ** 0.5
-                       for module in inceptions.values()]
+        norms[name] = [sum(p.grad.pow(2).sum().item() for p in part.parameters() if p.grad is not None) ** 0.5
+                       for part in net.modules() if isinstance(part, Inception)]
     return norms
 
+def start_as_he(net):
+    """He's first weights for all layers, biases 0."""
+    for p in net.parameters():
+        nn.init.kaiming_normal_(p, nonlinearity="relu") if p.dim() > 1 else nn.init.zeros_(p)
+
 # %%
-by_start = {"PyTorch's default": gradient_norms()}
-for p in net.parameters():
-    if p.dim() > 1:
-        nn.init.kaiming_normal_(p, nonlinearity="relu")
-    else:
-        nn.init.zeros_(p)
-by_start["He's"] = gradient_norms()
+images = np.stack([photo(name)[:224, at:at + 224] for name in ("china", "flower") for at in (0, 200)])
+x = torch.from_numpy(images).permute(0, 3, 1, 2).float() - 0.45                     # (4, 3, 224, 224)
+torch.manual_seed(0)
+net = GoogLeNet(TABLE, num_classes=1000, widths=(64, 64, 192))
+by_start = {"PyTorch's default": gradient_norms(net, x)}
+start_as_he(net)
+by_start["He's"] = gradient_norms(net, x)
 fig, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3), sharey=True, layout="constrained")
 for ax, (start, norms) in zip(axes, by_start.items()):
     for (name, values), style in zip(norms.items(), ("o-", "s--")):
-        ax.semilogy(list(inceptions), [v or np.nan for v in values], style, color="0.2", mfc="white", label=name)
+        ax.semilogy(list(MODULES), [v or np.nan for v in values], style, color="0.2", mfc="white", label=name)
     ax.set(xlabel="module", title=f"{start} first weights")
     ax.grid(color="0.9")
 axes[0].set_ylabel("norm of the gradient")
@@ -529,13 +554,15 @@ plt.show()
 shares = {start: norms["auxiliary losses, × 0.3"][0] / norms["the network's own loss"][0]
           for start, norms in by_start.items()}
 for start, share in shares.items():
-    print(f"{start:17} in 3a the auxiliary losses give {share:.3g} times the gradient of the network's own")
+    own = by_start[start]["the network's own loss"]
+    print(f"{start}: the network's own gradient falls {own[-1] / own[0]:,.1f} times from 5b to 3a;\n"
+          f"    there the auxiliary losses give {share:,.1f} times as much")
 
 # %% [markdown]
 # On the left the network's own gradient (circles) shrinks more than a thousandfold on its way from 5b to 3a. The
-# auxiliary losses (squares) enter half-way, and bring 3a more than a hundred times as much. On the right nearly all of
-# the gradient arrives by itself, and the heads about double it. So the heads help where the first weights are too small,
-# and in 2014 many were.
+# auxiliary losses (squares) enter half-way, at 4d and 4a, and bring 3a about a hundred times as much. On the right
+# the network's own gradient falls only a few times, and the heads bring about as much again. (Other first weights give
+# somewhat other numbers.) So the heads help where the first weights are too small. He's rule was published only in 2015.
 
 # %% [markdown]
 # Whether they are *needed* is another question. The authors themselves later found that the heads change little early
@@ -548,22 +575,15 @@ for start, share in shares.items():
 # The handwritten digits of notebook 08 are 8×8 pixels, too small for the stem. Three modules in front of a global
 # average are enough for them.
 #
-# **Predict.** The LeNet of notebook 08 has 61,706 parameters and got 98.6 % of these test images right. How many
-# parameters will this network have?
+# **Predict.** The LeNet of notebook 08 has 61,706 parameters and got more than 97 % of the digits kept for testing
+# right. How many parameters will this network have?
 
 # %%
 pictures, y = digits()
 order = np.random.default_rng(0).permutation(len(y))
 pictures, y = torch.from_numpy(pictures[order]).float()[:, None] / 16 - 0.3, torch.from_numpy(y[order])
 train, test = slice(0, 1437), slice(1437, None)
-torch.manual_seed(0)
-small = nn.Sequential(Inception(1, 8, 4, 8, 4, 8, 4), Inception(28, 8, 12, 16, 4, 8, 8), nn.MaxPool2d(2),
-                      Inception(40, 16, 16, 24, 6, 12, 12), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-for p in small[:-1].parameters():
-    nn.init.kaiming_normal_(p, nonlinearity="relu") if p.dim() > 1 else nn.init.zeros_(p)
-optimiser = torch.optim.SGD(small.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
 
-# %%
 def step(batch, done):
     optimiser.param_groups[0]["lr"] = 0.05 * (1 - done) + 0.001
     loss = F.cross_entropy(small(pictures[train][batch]), y[train][batch])
@@ -577,24 +597,25 @@ def accuracy():
         return (small(pictures[test]).argmax(dim=1) == y[test]).float().mean().item()
 
 # %%
+torch.manual_seed(0)
+small = nn.Sequential(Inception(1, 8, 4, 8, 4, 8, 4), Inception(28, 8, 12, 16, 4, 8, 8), nn.MaxPool2d(2),
+                      Inception(40, 16, 16, 24, 6, 12, 12), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+start_as_he(small[:-1])
+optimiser = torch.optim.SGD(small.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
 history = fit(step, len(y[train]), epochs=15, batch_size=64, evaluate=accuracy)
-
-# %%
 print(f"{sum(p.numel() for p in small.parameters()):,} parameters")
 with torch.no_grad():
-    block = small[1]
-    given = small[0](pictures[test])
-    maps = block(given)                                                        # (360, 40, 8, 8)
-    branch = dict(zip(("1×1", "3×3", "5×5", "pool"), maps.split([8, 16, 8, 8], dim=1)))
-plots.feature_maps({"digit": pictures[test][3].numpy(), **{k: v[3].numpy() for k, v in branch.items()}})
+    maps = small[:2](pictures[test])                                           # (360, 40, 8, 8)
+branches = dict(zip(("1×1", "3×3", "5×5", "pool"), maps.split([8, 16, 8, 8], dim=1)))
+plots.feature_maps({"digit": pictures[test][3].numpy(), **{k: v[3].numpy() for k, v in branches.items()}})
 
 # %% [markdown]
 # 12,616 parameters, a fifth of LeNet's, for about the same accuracy: most of LeNet's stand in its first fully connected
 # layer, and here there is none.
 #
 # Each row shows one branch of the second module for one digit; darker is larger, and some maps are blank for this
-# digit. The 1×1 maps follow the stroke pixel by pixel, those of 3×3 light up at a few places, those of 5×5 along whole
-# sides, and the pooled ones are broad. The next module gets all of these at once.
+# digit. Several 3×3 maps light up at a few places only, some of the 5×5 along a whole side, and the pooled ones are
+# broad. The next module gets all 40 maps at once, whatever the size of the window they come from.
 
 # %% [markdown] tags=["written:which_branch:3"]
 # ## In your own words
@@ -628,7 +649,8 @@ plots.feature_maps({"digit": pictures[test][3].numpy(), **{k: v[3].numpy() for k
 # | the nine modules | widths 256 to 1024; 1,104 million multiply-adds, naive 3,881 million |
 # | global average pooling | (N, C, H, W) to (N, C); the scoring layer has 1,025,000 parameters |
 # | auxiliary classifiers | after 4a and 4d, loss × 0.3 each, in training only |
-# | GoogLeNet in all | 22 layers, 7.0 million parameters, top-5 error 6.7 % (2014) |
+# | GoogLeNet in all | 22 layers on the longest way, 58 in all; 7.0 million parameters |
+# | ImageNet, 2014 | top-5 error 6.7 %, by seven such networks on 144 crops of each image |
 
 # %% [markdown]
 # ## Where to read more

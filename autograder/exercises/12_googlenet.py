@@ -4,6 +4,7 @@ The oracles are torch's functional operations on weights of their own, or sums o
 Mistakes are the oracle with one thing changed.
 """
 
+import math
 from textwrap import dedent
 
 import numpy as np
@@ -362,6 +363,22 @@ class InceptionParameters(InceptionFunctional):
         return torch.concatenate(out, -3)
 
 
+class InceptionLazy(nn.Module):
+    """Layers in place of channel counts: the first input decides.  The branches are computed in another order."""
+
+    def __init__(self, c_in, n1, r3, n3, r5, n5, proj, **more):
+        super().__init__()
+        self.branches = nn.ModuleDict({
+            "pool": nn.Sequential(nn.MaxPool2d((3, 3), (1, 1), (1, 1)), nn.LazyConv2d(proj, 1)),
+            "5": nn.Sequential(nn.LazyConv2d(r5, 1), nn.ReLU(inplace=True), nn.LazyConv2d(n5, 5, padding="same")),
+            "3": nn.Sequential(nn.LazyConv2d(r3, 1), nn.ReLU(inplace=True), nn.LazyConv2d(n3, 3, padding=(1, 1))),
+            "1": nn.LazyConv2d(n1, 1)})
+
+    def forward(self, x):
+        given = {name: branch(x) for name, branch in self.branches.items()}
+        return torch.cat([given[name] for name in ("1", "3", "5", "pool")], 1).clamp_min(0.0)
+
+
 class ProjectThenPool(InceptionOracle):
     def pooling(self, c_in, proj):
         return nn.Sequential(self.conv(c_in, proj, 1), self.pool())
@@ -397,24 +414,32 @@ def variant(base, **changes):
     return type(base.__name__ + "Variant", (base,), changes)
 
 
-def inception_probe(widths, size, seed, part=""):
-    x = double(seed, *size)
+def inception_probe(widths, size, seed, gradient=False):
+    """The shape comes first: a lazy layer gets its weights from it.
+
+    Where channels are missing, `gradient` only raises.  No two values of x are equal: of equal ones, the pooling may
+    send the gradient to either.  Three in four are negative, so that a padding of zeros would show.
+    """
+    n = math.prod(size)
+    x = (np.random.default_rng(seed).permutation(n) - 3 * n // 4).reshape(size) / 4
     out = widths[1] + widths[3] + widths[5] + widths[6]
-    return call(*widths, steps=[("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
-                                ("forward", {"x": x}), ("gradient", {"x2": x, "dy": double(seed + 1, size[0], out, *size[2:])})],
-                device="cpu", part=part)
+    steps = [("output_shape", {"input_size": size}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
+             ("forward", {"x": x})]
+    steps += [("gradient", {"x2": x, "dy": double(seed + 1, size[0], out, *size[2:])})] if gradient else []
+    return call(*widths, steps=steps, device="cpu")
 
 
 def random_inception(rng):
     widths = [int(v) for v in rng.permutation(np.arange(1, 8))]
     return inception_probe(widths, (int(rng.integers(1, 3)), widths[0], int(rng.integers(3, 6)), int(rng.integers(3, 6))),
-                           int(rng.integers(1000)))
+                           int(rng.integers(1000)), gradient=True)
 
 
 INCEPTION = Exercise(
     id="inception_module", points=4,
     oracle=InceptionOracle,
-    probes=[inception_probe([1, 1, 2, 3, 5, 2, 4], (1, 1, 3, 4), 1), inception_probe([3, 2, 4, 5, 6, 7, 1], (2, 3, 5, 4), 2)],
+    probes=[inception_probe([1, 1, 2, 3, 5, 2, 4], (1, 1, 3, 4), 1), inception_probe([3, 2, 4, 5, 6, 7, 1], (1, 3, 5, 4), 2),
+            inception_probe([2, 4, 1, 3, 2, 1, 5], (2, 2, 3, 4), 4, gradient=True)],
     random=random_inception,
     mistakes=[
         Mistake("no_relu_in_between", "There is no ReLU between the 1×1 convolutions and the 3×3 and 5×5. Every convolution "
@@ -429,6 +454,9 @@ INCEPTION = Exercise(
                 "after: the largest value of each input channel is found first.", ProjectThenPool),
         Mistake("average_pooling", "The fourth branch averages. It takes the maximum of each window.",
                 variant(InceptionOracle, pool=staticmethod(lambda: nn.AvgPool2d(3, 1, 1)))),
+        Mistake("pooling_pads_with_zeros", "The pooling sees zeros around the input, and a zero wins wherever all values "
+                "are negative. Padding for a maximum must never win.",  # 53
+                variant(InceptionOracle, pool=staticmethod(lambda: nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3, 1))))),
         Mistake("no_pooling", "The fourth branch does not pool: its 1×1 convolution gets the input itself.",
                 variant(InceptionOracle, pool=staticmethod(nn.Identity))),
         Mistake("no_bottlenecks", "The 3×3 and 5×5 convolutions work on all channels of the input: the 1×1 convolutions in "
@@ -445,7 +473,7 @@ INCEPTION = Exercise(
         Mistake("largest_first", "The branches are concatenated in another order: 5×5 before 3×3 before 1×1.",
                 variant(InceptionOracle, order=(2, 1, 0, 3))),
     ],
-    alternatives=[InceptionFunctional, InceptionParameters],
+    alternatives=[InceptionFunctional, InceptionParameters, InceptionLazy],
     hints=[
         "Six convolutions have parameters. Which get the input of the module, which the output of another, and which that "
         "of the pooling?",
@@ -539,36 +567,49 @@ class HeadOracle(nn.Module):
     side = 4
     conv_relu = hidden_relu = bias = True
     dropout = nn.Dropout
+    drop_behind = "hidden"
     end = nn.Identity
 
-    def __init__(self, c_in, num_classes, channels=128, hidden=1024):
+    def __init__(self, c_in, num_classes, channels=128, hidden=1024, dropout=0.7):
         super().__init__()
+
+        def drop(place):
+            return self.dropout(dropout) if place == self.drop_behind else nn.Identity()
+
         self.steps = nn.Sequential(
             self.pool(), nn.Conv2d(c_in, channels, 1, bias=self.bias), nn.ReLU() if self.conv_relu else nn.Identity(),
-            nn.Flatten(), nn.Linear(self.side ** 2 * channels, hidden), nn.ReLU() if self.hidden_relu else nn.Identity(),
-            self.dropout(0.7), nn.Linear(hidden, num_classes), self.end())
+            nn.Flatten(), drop("convolution"), nn.Linear(self.side ** 2 * channels, hidden),
+            nn.ReLU() if self.hidden_relu else nn.Identity(), drop("hidden"), nn.Linear(hidden, num_classes), drop("logits"),
+            self.end())
 
     def forward(self, x):
         return self.steps(x)
 
 
 class HeadFunctional(nn.Module):
-    def __init__(self, c_in, num_classes, channels=128, hidden=1024):
+    def __init__(self, c_in, num_classes, channels=128, hidden=1024, dropout=0.7):
         super().__init__()
         self.out, self.fc, self.conv = nn.Linear(hidden, num_classes), nn.Linear(16 * channels, hidden), nn.Conv2d(c_in, channels, 1)
+        self.p = dropout
 
     def forward(self, x):
         x = F.relu(self.conv(F.avg_pool2d(x, kernel_size=5, stride=3))).reshape(len(x), -1)
-        return self.out(F.dropout(F.relu(self.fc(x)), 0.7, self.training))
+        return self.out(F.dropout(F.relu(self.fc(x)), self.p, self.training))
 
 
 class HeadConvFirst(HeadFunctional):
-    """A 1×1 convolution and an average commute, the ReLU behind both."""
+    """A 1×1 convolution and an average commute, the ReLU behind both; so do dropout and ReLU."""
 
     def forward(self, x):
         x = F.avg_pool2d(self.conv(x), 5, 3).clamp_min(0)
-        x = self.fc(torch.flatten(x, start_dim=1)).clamp_min(0)
-        return self.out(nn.Dropout(0.7).train(self.training)(x))
+        x = self.fc(torch.flatten(x, start_dim=1))
+        return self.out(nn.Dropout(self.p).train(self.training)(x).clamp_min(0))
+
+
+class HeadLazy(nn.Sequential):
+    def __init__(self, c_in, num_classes, channels=128, hidden=1024, dropout=0.7):
+        super().__init__(nn.AvgPool2d(5, 3), nn.LazyConv2d(channels, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(hidden),
+                         nn.ReLU(inplace=True), nn.Dropout(p=dropout), nn.LazyLinear(num_classes))
 
 
 class AlwaysDrops(nn.Module):
@@ -580,55 +621,67 @@ class AlwaysDrops(nn.Module):
         return F.dropout(x, self.p)  # training=True
 
 
-class ScalesInEvaluation(nn.Module):
+class ScalesInEvaluation(AlwaysDrops):
     """Dropout that is not inverted, and scales in evaluation."""
 
+    def forward(self, x):
+        return x * (torch.rand_like(x) >= self.p) if self.training else x * (1 - self.p)
+
+
+class NeverDrops(nn.Identity):
     def __init__(self, p):
         super().__init__()
-        self.p = p
 
-    def forward(self, x):
-        return x * (torch.rand_like(x) > self.p) if self.training else x * (1 - self.p)
+
+class Keeps(nn.Dropout):
+    """p taken for the share that is kept."""
+
+    def __init__(self, p):
+        super().__init__(1 - p)
 
 
 class ReluThenPool(HeadFunctional):
     def forward(self, x):
         x = F.avg_pool2d(F.relu(self.conv(x)), 5, 3).flatten(1)
-        return self.out(F.relu(self.fc(x)))
+        return self.out(F.dropout(F.relu(self.fc(x)), self.p, self.training))
 
 
 class ChannelsLast(HeadFunctional):
     def forward(self, x):
         x = F.relu(self.conv(F.avg_pool2d(x, 5, 3))).permute(0, 2, 3, 1).flatten(1)
-        return self.out(F.relu(self.fc(x)))
+        return self.out(F.dropout(F.relu(self.fc(x)), self.p, self.training))
 
 
 class NoHidden(nn.Module):
-    def __init__(self, c_in, num_classes, channels=128, hidden=1024):
+    def __init__(self, c_in, num_classes, channels=128, hidden=1024, dropout=0.7):
         super().__init__()
-        self.conv, self.out = nn.Conv2d(c_in, channels, 1), nn.Linear(16 * channels, num_classes)
+        self.conv, self.out, self.drop = nn.Conv2d(c_in, channels, 1), nn.Linear(16 * channels, num_classes), nn.Dropout(dropout)
 
     def forward(self, x):
-        return self.out(F.relu(self.conv(F.avg_pool2d(x, 5, 3))).flatten(1))
+        return self.out(self.drop(F.relu(self.conv(F.avg_pool2d(x, 5, 3))).flatten(1)))
 
 
-def head_probe(arguments, n, seed):
+def head_probe(arguments, n, seed, mode="eval", **dropout):
+    """In training dropout is 0 or 1 only: then it has no choice, and what it gives can be compared."""
     x = double(seed, n, arguments[0], 14, 14)
-    return call(*arguments, steps=[
-        ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}), ("eval", {}),
-        ("forward", {"x": x})], device="cpu")
+    return call(*arguments, **dropout, steps=[
+        ("output_shape", {"input_size": x.shape}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
+        (mode, {}), ("forward", {"x": x})], device="cpu")
 
 
 def random_head(rng):
-    return head_probe([int(v) for v in rng.integers(1, 6, 4) + [0, 1, 1, 2]], int(rng.integers(1, 3)), int(rng.integers(1000)))
+    mode = [("eval", {}), ("train", {"dropout": 0.0}), ("train", {"dropout": 1.0})][rng.integers(3)]
+    return head_probe([int(v) for v in rng.integers(1, 6, 4) + [0, 1, 1, 2]], int(rng.integers(1, 3)), int(rng.integers(1000)),
+                      mode[0], **mode[1])
 
 
 AUXILIARY_HEAD = Exercise(
     id="auxiliary_head", points=3,
     oracle=HeadOracle,
     probes=[head_probe((1, 2, 3, 5), 1, 1), head_probe((3, 4, 2, 7), 2, 2),
-            call(512, 1000, steps=[("count_parameters", {}), ("output_shape", {"input_size": (1, 512, 14, 14)})],
-                 device="meta")],
+            head_probe((2, 3, 4, 6), 1, 3, "train", dropout=0.0), head_probe((2, 4, 3, 5), 2, 4, "train", dropout=1.0),
+            call(2, 3, steps=[("output_shape", {"input_size": (1, 2, 14, 14)}), ("count_parameters", {}), ("weight_shapes", {})],
+                 device="cpu")],
     random=random_head,
     mistakes=[
         Mistake("max_pooling", "It takes the maximum of each window. This pooling averages.",
@@ -647,6 +700,16 @@ AUXILIARY_HEAD = Exercise(
                 variant(HeadOracle, dropout=AlwaysDrops)),
         Mistake("dropout_scales_in_evaluation", "In evaluation the hidden values are multiplied by 0.3. PyTorch's dropout "  # 103
                 "scales in training instead, and does nothing in evaluation.", variant(HeadOracle, dropout=ScalesInEvaluation)),
+        Mistake("dropout_missing", "In evaluation it is right, but in training nothing is dropped, not even with `dropout=1`.",
+                variant(HeadOracle, dropout=NeverDrops)),
+        Mistake("dropout_rate_fixed", "In training it always drops 7 of 10 values, whatever `dropout` says.",
+                variant(HeadOracle, dropout=lambda self, p: nn.Dropout(0.7))),
+        Mistake("dropout_is_what_is_kept", "With `dropout=0` everything is dropped, with 1 nothing. PyTorch's p is the share that is "
+                "dropped.", variant(HeadOracle, dropout=Keeps)),
+        Mistake("dropout_one_layer_early", "Dropout stands in front of the first fully connected layer. It belongs behind it, after its "
+                "ReLU.", variant(HeadOracle, drop_behind="convolution")),
+        Mistake("dropout_on_the_logits", "The logits are dropped: with `dropout=1` all of them are 0 in training.",
+                variant(HeadOracle, drop_behind="logits")),
         Mistake("softmax", "It returns probabilities. Return the logits: the loss has the softmax in it.",  # 104
                 variant(HeadOracle, end=staticmethod(lambda: nn.Softmax(1)))),
         Mistake("relu_at_the_end", "There is a ReLU on the logits, which may be negative.", variant(HeadOracle, end=nn.ReLU)),
@@ -657,7 +720,7 @@ AUXILIARY_HEAD = Exercise(
                 "channel: (N, C, H, W) as it lies.", ChannelsLast),  # 106
         Mistake("no_hidden_layer", "There is one fully connected layer. Two are wanted, the first to `hidden`.", NoHidden),
     ],
-    alternatives=[HeadFunctional, HeadConvFirst],
+    alternatives=[HeadFunctional, HeadConvFirst, HeadLazy],
     hints=[
         "After the pooling there are 4×4 places. How many numbers does the first fully connected layer get for each image?",
         dedent("""\
@@ -786,18 +849,20 @@ class GoogLeNetOracle(nn.Module):
 
     pool = staticmethod(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
     dropout, heads_in_evaluation = nn.Dropout, False
+    made = staticmethod(HeadOracle)
+    order = staticmethod(lambda logits, heads: (logits, *heads))
     average = staticmethod(lambda x: x.mean((2, 3)))
     end = nn.Identity
     bias = True
 
-    def __init__(self, table, num_classes, widths):
+    def __init__(self, table, num_classes, widths, dropout=0.4, head=(128, 1024, 0.7)):
         super().__init__()
         c, chain = widths[-1], [oracle_stem(3, *widths)]
         self.pieces, self.heads = nn.ModuleList(), nn.ModuleList()
         for entry in table:
             if entry == "head":
                 self.pieces.append(nn.Sequential(*chain))
-                self.heads.append(HeadOracle(c, num_classes))
+                self.heads.append(self.made(c, num_classes, *head))
                 chain = []
             elif entry == "pool":
                 chain.append(self.pool())
@@ -805,7 +870,7 @@ class GoogLeNetOracle(nn.Module):
                 chain.append(InceptionOracle(c, *entry))
                 c = entry[0] + entry[2] + entry[4] + entry[5]
         self.pieces.append(nn.Sequential(*chain))
-        self.classify = nn.Sequential(self.dropout(0.4), nn.Linear(c, num_classes, bias=self.bias), self.end())
+        self.classify = nn.Sequential(self.dropout(dropout), nn.Linear(c, num_classes, bias=self.bias), self.end())
 
     def forward(self, x):
         heads = []
@@ -814,17 +879,17 @@ class GoogLeNetOracle(nn.Module):
             if (self.training or self.heads_in_evaluation) and i < len(self.heads):
                 heads.append(self.heads[i](x))
         logits = self.classify(self.average(x))
-        return (logits, *heads) if self.training or self.heads_in_evaluation else logits
+        return self.order(logits, heads) if self.training or self.heads_in_evaluation else logits
 
 
 class GoogLeNetAlternative(nn.Module):
-    def __init__(self, table, num_classes, widths):
+    def __init__(self, table, num_classes, widths, dropout=0.4, head=(128, 1024, 0.7)):
         super().__init__()
-        self.stem, self.table, c = oracle_stem(3, *widths), table, widths[-1]
+        self.stem, self.table, self.p, c = oracle_stem(3, *widths), table, dropout, widths[-1]
         self.parts = nn.ModuleDict()
         for i, entry in enumerate(table):
             if entry == "head":
-                self.parts[f"part{i}"] = HeadFunctional(c, num_classes)
+                self.parts[f"part{i}"] = HeadFunctional(c, num_classes, *head)
             elif entry != "pool":
                 self.parts[f"part{i}"] = InceptionFunctional(c, *entry)
                 c = sum(entry[j] for j in (0, 2, 4, 5))
@@ -839,40 +904,33 @@ class GoogLeNetAlternative(nn.Module):
                 x = self.parts[f"part{i}"](x)
             elif self.training:
                 outputs.append(self.parts[f"part{i}"](x))
-        x = self.fc(F.dropout(F.adaptive_avg_pool2d(x, 1).flatten(1), 0.4, self.training))
+        x = self.fc(F.dropout(F.adaptive_avg_pool2d(x, 1).flatten(1), self.p, self.training))
         return tuple([x, *outputs]) if self.training else x
 
 
 class GoogLeNetByLists(GoogLeNetAlternative):
     def forward(self, x):
-        kept = [self.stem(x)]
-        outputs = {}
+        kept, at_heads = [self.stem(x)], {}
         for i, entry in enumerate(self.table):
             if entry == "head":
-                outputs[i] = self.parts[f"part{i}"](kept[-1]) if self.training else None
+                at_heads[f"part{i}"] = kept[-1]
                 continue
             kept.append(nn.MaxPool2d(3, 2, ceil_mode=True)(kept[-1]) if entry == "pool" else self.parts[f"part{i}"](kept[-1]))
-        logits = self.fc(nn.Dropout(0.4).train(self.training)(torch.einsum("nchw->nc", kept[-1]) / kept[-1][0, 0].numel()))
-        return (logits, *outputs.values()) if self.training else logits
+        logits = self.fc(nn.Dropout(self.p).train(self.training)(torch.einsum("nchw->nc", kept[-1]) / kept[-1][0, 0].numel()))
+        return [logits, *(self.parts[name](maps) for name, maps in at_heads.items())] if self.training else logits
 
 
 class ShortStem(GoogLeNetOracle):
-    def __init__(self, table, num_classes, widths):
-        super().__init__(table, num_classes, widths)
+    def __init__(self, table, num_classes, widths, dropout=0.4, head=(128, 1024, 0.7)):
+        super().__init__(table, num_classes, widths, dropout, head)
         self.pieces[0][0] = self.pieces[0][0][:-1]
-        for head in self.heads:
-            head.steps[4] = nn.Linear(128 * 8 * 8, 1024)  # as it would have to be on maps of 28×28
-
-
-class FirstHeadOnly(GoogLeNetOracle):
-    def forward(self, x):
-        given = super().forward(x)
-        return given[:2] if self.training else given
+        for made in self.heads:
+            made.steps[5] = nn.Linear(head[0] * 8 * 8, head[1])  # as it would have to be on maps of 28×28
 
 
 class NoHeads(GoogLeNetOracle):
-    def __init__(self, table, num_classes, widths):
-        super().__init__(tuple(e for e in table if e != "head"), num_classes, widths)
+    def __init__(self, table, *args, **kwargs):
+        super().__init__(tuple(e for e in table if e != "head"), *args, **kwargs)
 
     def forward(self, x):
         return self.classify(self.average(self.pieces[0](x)))
@@ -880,35 +938,56 @@ class NoHeads(GoogLeNetOracle):
 
 SMALL = ((2, 3, 4, 1, 2, 6), "pool", (3, 2, 5, 4, 1, 6))
 WITH_HEADS = ((2, 3, 4, 1, 2, 6), "head", (3, 2, 5, 4, 1, 6), "head", "pool", (4, 2, 3, 1, 3, 5))
-SHAPES = ("output_shape", {"input_size": (2, 3, 112, 112)})  # the stem makes 14×14 of it
 
 
-def net_probe(table, classes, widths, size, seed):
-    x = double(seed, *size)
-    return call(table, classes, widths, steps=[
-        ("eval", {}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}), ("forward", {"x": x})],
-        device="cpu")
+def net_probe(table, classes, widths, size, seed, mode="eval", **more):
+    """In training dropout is 0 or 1 only, as above."""
+    x = whole(seed, *size).astype(float)
+    return call(table, classes, widths, **more, steps=[
+        (mode, {}), ("output_shape", {"input_size": size}), ("count_parameters", {}), ("set_weights", {"seed": seed}),
+        ("forward", {"x": x})], device="cpu")
+
+
+def heads_probe(seed):
+    """The smallest image of which the stem makes 14×14, in numbers of one digit each, for there are many of them."""
+    size = (1, 3, 111, 111)
+    x = np.random.default_rng(seed).integers(0, 3, size).astype(float)
+    return call(WITH_HEADS, 5, (6, 4, 7), dropout=0.0, head=(9, 8, 0.0), steps=[
+        ("output_shape", {"input_size": size}), ("count_parameters", {}), ("set_weights", {"seed": seed}), ("forward", {"x": x}), ("eval", {}), ("output_shape", {"input_size2": size})], device="cpu")
 
 
 def random_net(rng):
+    """No two weights of one shape, so that their order does not matter."""
     v = [int(n) for n in rng.permutation(np.arange(1, 7))]
-    w = [int(n) for n in rng.permutation(np.arange(2, 8))]
-    return net_probe((tuple(v), "pool", tuple(w)), int(rng.integers(2, 6)), (3, 4, 5), (2, 3, int(rng.integers(30, 50)), 33),
-                     int(rng.integers(1000)))
+    w = [int(n) for n in rng.permutation(np.arange(7, 13))]
+    mode = [("eval", {}), ("train", {"dropout": 0.0})][rng.integers(2)]
+    return net_probe((tuple(v), "pool", tuple(w)), int(rng.integers(2, 6)), (3, 4, 13), (2, 3, int(rng.integers(30, 50)), 33),
+                     int(rng.integers(1000)), mode[0], **mode[1])
 
 
 GOOGLENET = Exercise(
     id="googlenet", points=4,
     oracle=GoogLeNetOracle,
-    probes=[net_probe(SMALL, 3, (4, 3, 5), (1, 3, 36, 40), 1),
-            net_probe(((1, 2, 3, 4, 5, 6), (3, 1, 2, 2, 4, 5), "pool"), 4, (2, 5, 6), (2, 3, 45, 33), 2),
-            call(WITH_HEADS, 5, (6, 4, 7), steps=[("count_parameters", {}), SHAPES, ("eval", {}), SHAPES], device="meta")],
+    probes=[net_probe(SMALL, 3, (4, 3, 5), (1, 3, 36, 25), 1),
+            net_probe(((1, 2, 3, 4, 5, 6), (3, 1, 2, 2, 4, 5), "pool"), 4, (2, 5, 6), (1, 3, 33, 24), 2),
+            net_probe(((3, 2, 1, 4, 5, 6),), 3, (2, 5, 7), (2, 3, 9, 7), 3, "train", dropout=1.0), heads_probe(4)],
     random=random_net,
     mistakes=[
         Mistake("heads_in_evaluation", "In evaluation the heads are computed too. `self.training` tells which mode it is.",
                 variant(GoogLeNetOracle, heads_in_evaluation=True)),
         Mistake("no_heads", "There are no auxiliary classifiers. The entry \"head\" makes one, on the maps at that place.", NoHeads),
-        Mistake("first_head_only", "In training the outputs are incomplete: each head of the table gives one.", FirstHeadOnly),
+        Mistake("first_head_only", "In training the outputs are incomplete: each head of the table gives one.",
+                variant(GoogLeNetOracle, order=staticmethod(lambda logits, heads: (logits, *heads[:1])))),
+        Mistake("heads_before_the_logits", "In training the network's own logits come last. They come first, then those of the heads.",
+                variant(GoogLeNetOracle, order=staticmethod(lambda logits, heads: (*heads, logits)))),
+        Mistake("last_head_first", "The heads' outputs stand in reverse. The first head of the table comes first.",
+                variant(GoogLeNetOracle, order=staticmethod(lambda logits, heads: (logits, *heads[::-1])))),
+        Mistake("logits_only", "In training the logits come alone. There a tuple is wanted: the logits, then those of each head.",
+                variant(GoogLeNetOracle, order=staticmethod(lambda logits, heads: logits))),
+        Mistake("no_tuple_without_heads", "For a table without heads the logits come alone in training. There too a tuple is wanted, "
+                "of one.", variant(GoogLeNetOracle, order=staticmethod(lambda logits, heads: (logits, *heads) if heads else logits))),
+        Mistake("usual_heads", "All heads have 128 channels and 1024 hidden values: the argument `head` is not used.",
+                variant(GoogLeNetOracle, made=staticmethod(lambda c, classes, *head: HeadOracle(c, classes, dropout=head[2])))),
         Mistake("pooling_rounds_down", "A pooling between the modules rounds its size down. With `ceil_mode=True` the last, "
                 "incomplete window counts.", variant(GoogLeNetOracle, pool=staticmethod(lambda: nn.MaxPool2d(3, 2)))),
         Mistake("pooling_by_two", "A pooling between the modules has 2×2 windows. They are 3×3, at stride 2.",
@@ -922,6 +1001,10 @@ GOOGLENET = Exercise(
         Mistake("dropout_in_evaluation", "Dropout is active in evaluation too.", variant(GoogLeNetOracle, dropout=AlwaysDrops)),  # 102
         Mistake("dropout_scales_in_evaluation", "In evaluation the means are multiplied by 0.6. PyTorch's dropout scales in "
                 "training instead.", variant(GoogLeNetOracle, dropout=ScalesInEvaluation)),  # 103
+        Mistake("dropout_missing", "In evaluation it is right, but in training nothing is dropped, not even with `dropout=1`.",
+                variant(GoogLeNetOracle, dropout=NeverDrops)),
+        Mistake("dropout_rate_fixed", "In training it always drops 4 of 10 means, whatever `dropout` says.",
+                variant(GoogLeNetOracle, dropout=lambda self, p: nn.Dropout(0.4))),
         Mistake("softmax", "It returns probabilities. Return the logits.",  # 104
                 variant(GoogLeNetOracle, end=staticmethod(lambda: nn.Softmax(1)))),
         Mistake("no_bias", "The last layer has no bias.", variant(GoogLeNetOracle, bias=False)),  # 88
