@@ -15,7 +15,7 @@ WHAT = "Test error of LeNet trained on the first so many images of MNIST, as the
 
 def run(quick: bool) -> list[dict]:
     if quick:
-        return measure(*small_digits(), sizes=(1000, 300, 100), epochs=10)
+        return measure(*small_digits(), sizes=(1000, 300, 100), epochs=40)
     return measure(*mnist(), sizes=(60000, 30000, 10000, 3000, 1000), epochs=RECIPES["mnist-lenet"].recipe.epochs)
 
 
