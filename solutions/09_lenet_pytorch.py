@@ -327,16 +327,16 @@ check("from_channels_last", from_channels_last)
 
 # %% [markdown]
 # To try it, a network from elsewhere: a LeNet that learned from MNIST, 60,000 digits by other hands, and whose ten arrays
-# come with the course. It is to read the 1,797 built-in digits, which it has never seen. We bring its C5 into the foreign
-# layout and load it in two ways: converted by your function, and merely transposed.
+# come with the course. It is to read the 1,797 built-in digits, which it has never seen, enlarged to 20×20, as high as those
+# of MNIST. We bring its C5 into the foreign layout and load it in two ways: converted by your function, and merely transposed.
 #
 # **Predict.** The transposed weight has the right shape, so nothing complains. How many digits will each of the two read?
 
 # %%
 mnist = list(results.arrays("mnist_lenet").values())                  # ten arrays, from C1 to the output
 foreign = torch.from_numpy(np.moveaxis(mnist[4].reshape(120, 16, 5, 5), (0, 1), (3, 2)).reshape(400, 120))
-blocks = np.pad(images.repeat(2, axis=1).repeat(2, axis=2), ((0, 0), (8, 8), (8, 8)))[:, None] / 16
-x = torch.from_numpy((blocks - 0.1307) / 0.3081).float()              # as for MNIST, whose mean and deviation these are
+x = F.interpolate(torch.from_numpy(images).float()[:, None] / 16, (20, 20), mode="bilinear")
+x = (F.pad(x, [6] * 4) - 0.1307) / 0.3081                             # as for MNIST, whose mean and deviation these are
 read = {}
 for name, c5 in {"converted": from_channels_last(foreign, (16, 5, 5)), "transposed": foreign.T}.items():
     with torch.no_grad():
@@ -345,7 +345,7 @@ for name, c5 in {"converted": from_channels_last(foreign, (16, 5, 5)), "transpos
     print(f"{name:11} {read[name]:.0%}")
 
 # %% [markdown]
-# Nearly nine in ten, at 8×8 pixels and from hands and pens it has never seen; and, with the columns in the wrong order, no
+# More than nine in ten, from 8×8 pixels, and from hands and pens it has never seen; and, with the columns in the wrong order, no
 # better than chance. No message, no wrong shape: only a look at the results finds it.
 
 # %% [markdown]
@@ -785,14 +785,14 @@ noise = 2 * torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(3)) - 
 fields = {sigma: elastic_field(noise, float(sigma), 34.0) for sigma in (1, 4, 8)}
 lengths = {sigma: float(field.square().sum(0).sqrt().mean()) for sigma, field in fields.items()}
 fig, axes = plt.subplots(2, 4, figsize=(8.5, 4.4), layout="constrained")
-axes[0, 0].imshow(digit[0, 0], cmap="gray")
+axes[0, 0].imshow(digit[0, 0].numpy(), cmap="gray")
 axes[0, 0].set_title("digit", fontsize=10)
-axes[1, 0].imshow(noise[0], cmap="gray")
+axes[1, 0].imshow(noise[0].numpy(), cmap="gray")
 axes[1, 0].set_title("noise", fontsize=10)
 for (sigma, field), (top, below) in zip(fields.items(), axes[:, 1:].T):
-    top.imshow(bend(digit, field)[0, 0], cmap="gray")
+    top.imshow(bend(digit, field)[0, 0].numpy(), cmap="gray")
     top.set_title(f"σ = {sigma}", fontsize=10)
-    below.quiver(*field.flip(0)[:, 1::3, 1::3], angles="xy", scale_units="xy", scale=3, width=0.006)
+    below.quiver(*field.flip(0)[:, 1::3, 1::3].numpy(), angles="xy", scale_units="xy", scale=3, width=0.006)
     below.set_title(f"{lengths[sigma]:.1f} pixels on average", fontsize=10)
     below.set(aspect="equal", ylim=(11, -1), xlim=(-1, 11))
 for ax in axes.flat:
@@ -809,14 +809,14 @@ generator = torch.Generator().manual_seed(0)
 variants = augment.distort(digit.expand(16, -1, -1, -1), generator)
 fig, axes = plt.subplots(2, 8, figsize=(8, 2.2), layout="constrained")
 for ax, variant in zip(axes.flat, variants):
-    ax.imshow(variant[0], cmap="gray")
+    ax.imshow(variant[0].numpy(), cmap="gray")
     ax.axis("off")
 plt.show()
 
 # %% [markdown]
 # `augment.distort` of the course's library does both at once, for a whole batch, with other random numbers for each image:
-# turns of up to 10°, shifts of up to 1.5 pixels, sizes within a tenth, a slant, and Simard's elastic field. All sixteen are
-# readable. That is the limit to keep to: a distortion must not change the label.
+# turns of up to 7.5°, shifts of up to a pixel, up to 7.5 % larger or smaller, a slant, and Simard's elastic field at half the
+# strength, α = 17. All sixteen are readable. That is the limit to keep to: a distortion must not change the label.
 
 # %% [markdown]
 # ## How much data, and how much can distortions replace?
@@ -844,7 +844,13 @@ plt.show()
 print(f"{sizes.command}; {sizes.device}, {sizes.date}")
 
 # %% [markdown]
-# TEXT_SIZE
+# With ten times the images the error is about four times smaller, and on these axes the curve is nearly straight. Distorting is
+# worth two to four times as many images.
+#
+# With all of them, 0.72 % and 0.60 %: below 0.95 % and 0.8 %, thanks to ReLU, max pooling and what has been learned about
+# training since. Other things differ too: our network meets small sets in more epochs and distorts every image anew each time,
+# where theirs had 540,000 distorted images once and for all. And each of our numbers is one run: 10,000 test images leave an
+# uncertainty of nearly 0.1 %.
 
 # %% [markdown]
 # The same on the built-in digits, live and small: 90, 360 and all 1,437 training images, as they are and distorted. With
@@ -870,7 +876,7 @@ for name, values in errors.items():
 # Convolution follows a shift, and pooling forgives a small one (notebook 06). For a turn or another size nothing in the
 # network is made. What it can do there it has from its training images, no two of which were written alike.
 #
-# Two LeNets, one trained on MNIST as it is, the other on distorted images: up to 1.5 pixels, 10° and a tenth in size, and
+# Two LeNets, one trained on MNIST as it is, the other on distorted images: up to a pixel, 7.5° and 7.5 % in size, and
 # elastically. Both are tested on changed test images.
 #
 # **Predict.** At which shift, turn, size and noise is half of the accuracy gone? Will the second network be better
@@ -947,7 +953,8 @@ with torch.no_grad():
         good = reader(standardise(taken).flatten(0, 1)).argmax(1).view(-1, 10) == torch.arange(10)
         far = good.long().cumprod(0).sum(0) - 1                       # the last step before the first error
         for k, ax in enumerate(row):
-            ax.imshow(taken[far[k], k, 0], cmap="gray", vmin=-1 if change == "noise" else 0, vmax=2 if change == "noise" else 1)
+            low, high = (-1, 2) if change == "noise" else (0, 1)
+            ax.imshow(taken[far[k], k, 0].numpy(), cmap="gray", vmin=low, vmax=high)
             ax.set_title(f"{values[far[k]]:.2g}", fontsize=9)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(change)
@@ -965,9 +972,9 @@ plt.show()
 six, angles = int((y_test == 6).nonzero()[0]), np.arange(0, 181, 10)
 with torch.no_grad():
     turned = torch.cat([affine(x_test[six:six + 1], float(angle), 1.0, (0.0, 0.0)) for angle in angles])
-    p = read_back("distorted").eval()(standardise(turned)).softmax(1).numpy()
-said = p.argmax(axis=1)
-animation.recognition(turned[:, 0].numpy(), p, [f"turned by {angle}°" for angle in angles], label=6)
+    belief = read_back("distorted").eval()(standardise(turned)).softmax(1).numpy()                # (19, 10)
+said = belief.argmax(axis=1)
+animation.recognition(turned[:, 0].numpy(), belief, [f"turned by {angle}°" for angle in angles], label=6)
 
 # %% [markdown]
 # It goes over 4 and 7 to 9, and is sure of it on the way. At 180° it **is** a 9, and nobody would say otherwise. So it would be

@@ -88,8 +88,8 @@ def test_a_kernel_with_the_channels_last_needs_one_permute():
 
 
 def test_only_converted_does_the_network_from_mnist_read_the_digits(nb):
-    assert len(nb["mnist"]) == 10 and nb["blocks"].shape == (1797, 1, 32, 32)
-    assert 0.83 < nb["read"]["converted"] < 0.9 and nb["read"]["transposed"] < 0.15
+    assert len(nb["mnist"]) == 10
+    assert 0.9 < nb["read"]["converted"] < 0.95 and nb["read"]["transposed"] < 0.15
 
 
 # ------------------------------------------------------------------ what a network has to beat
@@ -165,7 +165,7 @@ def test_dropout_keeps_the_expectation_in_training_and_everything_in_evaluation(
     torch.manual_seed(seed)
     dropout, x = nb["Dropout"](p), torch.ones(4000)
     y = dropout(x)
-    assert set(y.unique().tolist()) <= {0.0, 1 / (1 - p)}
+    assert all(v == pytest.approx(1 / (1 - p)) for v in y.unique().tolist() if v)
     assert y.mean() == pytest.approx(1, abs=6 * math.sqrt(p / (1 - p) / 4000) + 1e-6)
     assert torch.equal(dropout.eval()(x), x)
 
@@ -207,7 +207,7 @@ def test_twenty_interpolations_blur_and_one_does_not(nb):
     torch.testing.assert_close(once, nb["digit"], atol=1e-4, rtol=0)
     assert rough(nb["around"]) < 0.6 * rough(once)
     corners = [image[0, 0].flatten() for image in (nb["around"], nb["digit"])]
-    assert np.corrcoef(*corners)[0, 1] > 0.9                            # it is where it was
+    assert np.corrcoef(*corners)[0, 1] > 0.75                           # it is where it was
 
 
 @few
@@ -235,13 +235,27 @@ def test_a_field_says_where_to_read(nb):
 
 def test_the_library_distorts_as_the_text_says(nb):
     defaults = {name: p.default for name, p in inspect.signature(augment.affine_field).parameters.items()}
-    assert (defaults["degrees"], defaults["scale"], defaults["shift"]) == (10, 0.1, 1.5) and defaults["shear"] > 0
+    assert (defaults["degrees"], defaults["scale"], defaults["shift"]) == (7.5, 0.075, 1) and defaults["shear"] > 0
     simard = {name: p.default for name, p in inspect.signature(augment.elastic_field).parameters.items()}
-    assert (simard["alpha"], simard["sigma"]) == (34, 4)
+    assert (simard["alpha"], simard["sigma"]) == (34, 4) and "half as strong" in augment.distort.__doc__
     assert nb["variants"].shape == (16, 1, 32, 32)
 
 
 # ------------------------------------------------------------------ data, robustness
+
+def test_the_measured_errors_by_size_say_what_the_text_says(nb):
+    sizes = nb["sizes"]
+    assert sizes["images"].tolist() == [1000, 3000, 10000, 30000, 60000]
+    plain, distorted = (dict(zip(sizes["images"], 100 * sizes[c])) for c in ("test_error", "test_error_distorted"))
+    assert (round(plain[60000], 2), round(distorted[60000], 2)) == (0.72, 0.60)
+    for few_images, many in [(1000, 10000), (3000, 30000)]:
+        assert plain[few_images] / plain[many] == pytest.approx(4, abs=0.5)
+    # The distorted error, on the straight line through the plain ones: how many images would be needed?
+    sizes_plain, errors = np.log(list(plain)), np.log(list(plain.values()))
+    worth = [np.exp(np.interp(-np.log(distorted[n]), -errors, sizes_plain)) / n for n in (1000, 3000, 10000, 30000)]
+    assert 1.9 < min(worth) and max(worth) < 4.5
+    assert 100 * math.sqrt(0.0072 * 0.9928 / 10_000) == pytest.approx(0.085, abs=0.001)
+
 
 def test_distorting_is_worth_nearly_four_times_as_many_digits(nb):
     plain, distorted = nb["errors"]["as they are"], nb["errors"]["distorted"]
@@ -283,7 +297,7 @@ def test_every_digit_of_the_mosaic_is_taken_some_way(nb):
 
 def test_a_six_becomes_a_four_a_seven_and_a_nine(nb):
     assert nb["said"][0] == 6 and nb["said"][-1] == 9 and {4, 7} <= set(nb["said"].tolist())
-    assert (nb["p"].max(axis=1) > 0.9).sum() > 9                        # "and is sure of it"
+    assert (nb["belief"].max(axis=1) > 0.9).sum() > 9                        # "and is sure of it"
     sixes = nb["affine"](nb["x_test"][nb["y_test"] == 6], 180.0, 1.0, (0.0, 0.0))
     with torch.no_grad():
         answers = nb["read_back"]("distorted").eval()(nb["standardise"](sixes)).argmax(1)
