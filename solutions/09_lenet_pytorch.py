@@ -69,18 +69,18 @@ except RuntimeError as error:
     print(error)
 
 # %% [markdown]
-# Everybody meets this message on the first day. `.float()` on the data is the remedy. Where we compare with NumPy we make
-# the network float64 instead, by `.double()`.
+# Everybody meets this message on the first day. `.float()` on the data is the remedy. Where we compare with NumPy we
+# make the network float64 instead, by `.double()`.
 
 # %% [markdown]
-# ## Gradients for nothing
+# ## Gradients without a backward
 #
-# A tensor made with `requires_grad=True` remembers what is done with it. While the forward pass runs, PyTorch builds the
-# graph of notebook 05: every result knows its gate and where its inputs came from. `backward()` walks the graph from the
-# end to the beginning. Where it arrives, it puts the gradient into `.grad`.
+# A tensor made with `requires_grad=True` remembers what is done with it. While the forward pass runs, PyTorch builds
+# the graph of notebook 05: every result knows its gate and where its inputs came from. `backward()` walks the graph
+# from the end to the beginning. Where it arrives, it puts the gradient into `.grad`.
 #
-# **Predict.** In $f = 2\,(xy + \max(z, w))$ at $x = 2$, $y = -3$, $z = 1$, $w = 4$, which four gradients will `backward`
-# find?
+# **Predict.** In $f = 2\,(xy + \max(z, w))$ at $x = 2$, $y = -3$, $z = 1$, $w = 4$, which four gradients will
+# `backward` find?
 
 # %%
 x, y, z, w = (torch.tensor(value, requires_grad=True) for value in (2.0, -3.0, 1.0, 4.0))
@@ -101,8 +101,8 @@ plots.flow(ax, nodes, [(*end.split(), v.item(), v.grad.item())
 plt.show()
 
 # %% [markdown]
-# The same picture as in notebook 05, value above and gradient below, slanted; nobody wrote a line of backward. Multiplication
-# switches the values of its inputs, the maximum routes everything to the larger one.
+# The same picture as in notebook 05, value above and gradient below, slanted; nobody wrote a line of backward.
+# Multiplication switches the values of its inputs, the maximum routes everything to the larger one.
 #
 # **Predict.** The forward pass is run again, and `backward` is called again, twice. What is `x.grad` each time?
 
@@ -114,11 +114,11 @@ for _ in range(2):
 print(slopes)
 
 # %% [markdown]
-# `backward` **adds** to what is in `.grad`. In notebook 05 that was needed inside one graph, for a value with two uses. Here
-# it happens from one call to the next as well, and somebody has to begin anew.
+# `backward` **adds** to what is in `.grad`. In notebook 05 that was needed inside one graph, for a value with two uses.
+# Here it happens from one call to the next as well, and somebody has to begin anew.
 #
-# Recording costs memory. Inside `with torch.no_grad():` nothing is recorded, for testing and for changing weights by hand.
-# `x.detach()` is `x` without its past.
+# Recording costs memory. Inside `with torch.no_grad():` nothing is recorded, for testing and for changing weights by
+# hand. `x.detach()` is `x` without its past.
 
 # %% [markdown]
 # ## A network is a module
@@ -145,20 +145,21 @@ for name, parameter in small.named_parameters():
     print(f"{name:14} {str(tuple(parameter.shape)):8} gradient: {parameter.grad}")
 
 # %% [markdown]
-# One calls the object, `small(x)`, not `small.forward(x)`. Had x 5 columns in place of 3, the message would be *mat1 and mat2
-# shapes cannot be multiplied (5x5 and 3x4)*. When you meet it, print `x.shape` in `forward`, before each layer.
+# One calls the object, `small(x)`, not `small.forward(x)`. Had x 5 columns in place of 3, the message would be *mat1
+# and mat2 shapes cannot be multiplied (5x5 and 3x4)*. When you meet it, print `x.shape` in `forward`, before each
+# layer.
 #
-# The module has found its layers by itself, and in them four parameters. A parameter is a tensor with `requires_grad`; its
-# `.grad` is empty until a `backward` has come by. The names tell where it lies. `nn.Linear` and `nn.Conv2d` draw their
-# first weights themselves.
+# The module has found its layers by itself, and in them four parameters. A parameter is a tensor with `requires_grad`;
+# its `.grad` is empty until a `backward` has come by. The names tell where it lies. `nn.Linear` and `nn.Conv2d` draw
+# their first weights themselves.
 
 # %% [markdown]
 # ### Exercise: LeNet as a module
 #
 # Write the class `LeNet(channels=1, classes=10)`, the modern version of notebook 08, for images of 32×32.
 #
-# - C1: 6 filters of 5×5 on `channels` channels; C3: 16 filters of 5×5. Both are `nn.Conv2d` with biases, at stride 1 and
-#   without padding.
+# - C1: 6 filters of 5×5 on `channels` channels; C3: 16 filters of 5×5. Both are `nn.Conv2d` with biases, at stride 1
+#   and without padding.
 # - C5, F6 and the output are `nn.Linear` with biases and 120, 84 and `classes` outputs.
 # - ReLU follows C1, C3, C5 and F6. Max pooling, 2×2 at stride 2, follows the ReLUs of C1 and C3.
 # - `forward(x)`: x (N, channels, 32, 32) gives logits (N, classes).
@@ -199,15 +200,15 @@ modern = sum(parameter.numel() for parameter in net.parameters())
 print(f"{'together':29} {modern:6,}")
 
 # %% [markdown]
-# 61,706, as in notebook 08. `net.state_dict()` is a dictionary of these tensors by name; to save a network is to save this
-# dictionary.
+# 61,706, as in notebook 08. `net.state_dict()` is a dictionary of these tensors by name; to save a network is to save
+# this dictionary.
 
 # %% [markdown]
 # ## Is it the same network?
 #
-# The images are the digits of notebook 08, enlarged to 24×24, with a border of 4, and split in the same way. They
-# go from 0, the background, to 1. `standardise` is applied last, so that what distortions bring in from outside
-# is background.
+# The images are the digits of notebook 08, enlarged to 24×24, with a border of 4, and split in the same way. They go
+# from 0, the background, to 1. `standardise` is applied last, so that what distortions bring in from outside is
+# background.
 
 # %%
 images, labels = digits()
@@ -252,11 +253,11 @@ def carry(arrays, net):
     return net
 
 # %% [markdown]
-# `copy_` writes into the parameter's own memory (a trailing `_` means *in place*), converts the dtype, and refuses a wrong
-# shape. If it does so here, your layers were made in another order than C1, C3, C5, F6, output.
+# `copy_` writes into the parameter's own memory (a trailing `_` means *in place*), converts the dtype, and refuses a
+# wrong shape. If it does so here, your layers were made in another order than C1, C3, C5, F6, output.
 #
-# **Predict.** The same 32 images, the same weights, float64. Will the logits and the eleven numbers and arrays that follow,
-# loss and gradients, be equal? To the last digit?
+# **Predict.** The same 32 images, the same weights, float64. Will the logits and the eleven numbers and arrays that
+# follow, loss and gradients, be equal? To the last digit?
 
 # %%
 def compare(dtype):
@@ -288,17 +289,17 @@ for name in exact:
 # %% [markdown]
 # ## The order of flattening
 #
-# Weights also come from elsewhere. TensorFlow keeps the channels **last**: images are (N, H, W, C), kernels (kH, kW, C_in,
-# C_out), dense weights (in, out). For a kernel one `permute(3, 2, 0, 1)` is enough. The dense layer behind the flattening
-# is the dangerous one, since its inputs were laid out in another order.
+# Weights also come from elsewhere. TensorFlow keeps the channels **last**: images are (N, H, W, C), kernels (kH, kW,
+# C_in, C_out), dense weights (in, out). For a kernel one `permute(3, 2, 0, 1)` is enough. The dense layer behind the
+# flattening is the dangerous one, since its inputs were laid out in another order.
 #
 # Below, two channels of 2×3 pixels; each cell holds its place in the flattened row.
 
 # %%
 first = np.arange(12).reshape(2, 2, 3)                                # (C, H, W)
 last = np.arange(12).reshape(2, 3, 2)                                 # (H, W, C)
-plots.grids(*first, *last.transpose(2, 0, 1), titles=["channels first: 0", "channel 1", "channels last: 0", "channel 1"],
-            cell=0.5, vmin=0, vmax=24)
+titles = ["channels first: 0", "channel 1", "channels last: 0", "channel 1"]
+plots.grids(*first, *last.transpose(2, 0, 1), titles=titles, cell=0.5, vmin=0, vmax=24)
 
 # %% [markdown]
 # ### Exercise: weights with the channels last
@@ -306,8 +307,8 @@ plots.grids(*first, *last.transpose(2, 0, 1), titles=["channels first: 0", "chan
 # Write `from_channels_last(dense, shape)`: turn the weight of a dense layer behind a flattening from the one convention
 # into the other.
 #
-# - `dense` is a tensor (H·W·C, out), float32. Its rows belong to the inputs in the order with the channels last: pixel by
-#   pixel, row by row, the channels of a pixel side by side;
+# - `dense` is a tensor (H·W·C, out), float32. Its rows belong to the inputs in the order with the channels last: pixel
+#   by pixel, row by row, the channels of a pixel side by side;
 # - `shape` is a tuple `(C, H, W)` of ints;
 # - return a tensor (out, C·H·W), float32, for `nn.Linear` behind `x.flatten(1)` of maps (N, C, H, W).
 
@@ -326,11 +327,13 @@ def from_channels_last(dense, shape):
 check("from_channels_last", from_channels_last)
 
 # %% [markdown]
-# To try it, a network from elsewhere: a LeNet that learned from MNIST, 60,000 digits by other hands, and whose ten arrays
-# come with the course. It is to read the 1,797 built-in digits, which it has never seen, enlarged to 20×20, as high as those
-# of MNIST. We bring its C5 into the foreign layout and load it in two ways: converted by your function, and merely transposed.
+# To try it, a network from elsewhere: a LeNet that learned from MNIST, 60,000 digits by other hands, and whose ten
+# arrays come with the course. It is to read the 1,797 built-in digits, which it has never seen, enlarged to 20×20, as
+# high as those of MNIST. We bring its C5 into the foreign layout and load it in two ways: converted by your function,
+# and merely transposed.
 #
-# **Predict.** The transposed weight has the right shape, so nothing complains. How many digits will each of the two read?
+# **Predict.** The transposed weight has the right shape, so nothing complains. How many digits will each of the two
+# read?
 
 # %%
 mnist = list(results.arrays("mnist_lenet").values())                  # ten arrays, from C1 to the output
@@ -345,16 +348,16 @@ for name, c5 in {"converted": from_channels_last(foreign, (16, 5, 5)), "transpos
     print(f"{name:11} {read[name]:.0%}")
 
 # %% [markdown]
-# More than nine in ten, from 8×8 pixels, and from hands and pens it has never seen; and, with the columns in the wrong order, no
-# better than chance. No message, no wrong shape: only a look at the results finds it.
+# More than nine in ten, from 8×8 pixels, and from hands and pens it has never seen; and, with the columns in the wrong
+# order, no better than chance. No message, no wrong shape: only a look at the results finds it.
 
 # %% [markdown]
 # ## What a network has to beat
 #
 # A loss of 2.1: is that good? Three numbers say what can be had without looking at the image.
 #
-# - A network that **knows nothing** gives each of $K$ classes the probability $1/K$, and has the loss $\ln K$. Your first
-#   loss should be there (notebook 08).
+# - A network that **knows nothing** gives each of $K$ classes the probability $1/K$, and has the loss $\ln K$. Your
+#   first loss should be there (notebook 08).
 # - A network that knows only **how frequent** the classes are gives each its share $p_k$. Its loss is the *entropy*
 #   $-\sum_k p_k \ln p_k$, where classes that do not occur add nothing.
 # - Always giving the **most frequent** answer has an accuracy of $\max_k p_k$.
@@ -365,9 +368,9 @@ for name, c5 in {"converted": from_channels_last(foreign, (16, 5, 5)), "transpos
 # Write `baselines(labels, classes)`.
 #
 # - `labels` is a tensor (N,) of int64, from 0 to `classes` − 1. Some classes may not occur;
-# - return a float32 tensor of shape (3,): the loss of a network that knows nothing of `classes` classes, the smallest loss
-#   of one that knows only the shares of the classes in `labels`, and the accuracy of always giving the most frequent
-#   answer. Losses are means over the samples, with the natural logarithm.
+# - return a float32 tensor of shape (3,): the loss of a network that knows nothing of `classes` classes, the smallest
+#   loss of one that knows only the shares of the classes in `labels`, and the accuracy of always giving the most
+#   frequent answer. Losses are means over the samples, with the natural logarithm.
 
 # %% tags=["exercise:baselines"]
 def baselines(labels, classes):
@@ -385,8 +388,8 @@ def baselines(labels, classes):
 check("baselines", baselines)
 
 # %% [markdown]
-# **Predict.** Where does the first loss of a LeNet lie whose layers drew their weights themselves? Above in NumPy, Kaiming's
-# rule without a small last layer led to 8.5 in one case.
+# **Predict.** Where does the first loss of a LeNet lie whose layers drew their weights themselves? In notebook 08
+# Kaiming's rule, without a small last layer, led to 8.5 in one case.
 
 # %%
 digit_baselines = baselines(y_train, 10)
@@ -404,8 +407,8 @@ print("first losses of LeNet:", [f"{v:.3f}" for v in first_losses])
 # PyTorch's layers draw smaller weights than Kaiming's rule asks for, so LeNet starts at $\ln 10$ without further help.
 #
 # The digits are almost equally frequent: all three numbers are those of guessing. In the second list 95 of 100 samples
-# belong to one class. There an accuracy of 95 % is nothing, and a loss that falls to 0.2 and rests has learned to count, not
-# to see.
+# belong to one class. There an accuracy of 95 % is nothing, and a loss that falls to 0.2 and rests has learned to
+# count, not to see.
 
 # %% [markdown]
 # ## One step of learning
@@ -419,13 +422,13 @@ print("first losses of LeNet:", [f"{v:.3f}" for v in first_losses])
 # | begin anew | not needed: overwritten | `optimiser.zero_grad()` |
 # | update | `optimiser.step()` | `optimiser.step()` |
 #
-# `F.cross_entropy` wants logits and contains the softmax; `nn.CrossEntropyLoss()` is the same as a module, to be made before it
-# is called. The optimiser is given the parameters when it is made and reads
-# their `.grad` whenever `step` is called. None of this complains when the order is wrong.
+# `F.cross_entropy` wants logits and contains the softmax; `nn.CrossEntropyLoss()` is the same as a module, to be made
+# before it is called. The optimiser is given the parameters when it is made and reads their `.grad` whenever `step` is
+# called. None of this complains when the order is wrong.
 
 # %% [markdown]
-# Network and optimiser belong together, so we keep them in one object. Without `net` it has a small one, to try things on:
-# batch norm and a linear layer.
+# Network and optimiser belong together, so we keep them in one object. Without `net` it has a small one, to try things
+# on: batch norm and a linear layer.
 
 # %%
 class Classifier(nn.Module):
@@ -453,8 +456,8 @@ print(Classifier(inputs=3, classes=2))
 # - `x` (N, inputs), floating point; `labels` (N,) int64;
 # - put the network into training mode by `self.train()`: it may have been left in the other one, and batch norm works
 #   differently in the two;
-# - make **one** step of `self.optimiser` on the cross-entropy of this batch, the mean over its samples. Gradients of earlier
-#   calls play no part in it;
+# - make **one** step of `self.optimiser` on the cross-entropy of this batch, the mean over its samples. Gradients of
+#   earlier calls play no part in it;
 # - return that loss, from before the step, as a number.
 
 # %% tags=["exercise:training_step"]
@@ -491,6 +494,7 @@ def ten_numpy_losses():
     return losses
 
 
+# %%
 learner = Learner(1024, 10, lr=0.02, net=carry(arrays, LeNet().double()))
 torch_losses = [learner.learn(standardise(torch.from_numpy(large[train[i:i + 16]])), y_train[i:i + 16])
                 for i in range(0, 160, 16)]
@@ -502,8 +506,8 @@ print(f"largest difference {np.abs(np.subtract(numpy_losses, torch_losses)).max(
 # %% [markdown]
 # Not one of the first twelve digits differs. The optimiser, too, is the one you wrote.
 #
-# Now the first test of notebook 08: can LeNet learn 32 images by heart? And what becomes of it with two mistakes that raise
-# no error: `zero_grad` that does nothing, and a softmax at the end of the network?
+# Now the first test of notebook 08: can LeNet learn 32 images by heart? And what becomes of it with two mistakes that
+# raise no error: `zero_grad` that does nothing, and a softmax at the end of the network?
 #
 # **Predict.** Which of the two does more harm?
 
@@ -517,6 +521,7 @@ def by_heart(net, forget=False, steps=60):
     return [learner.learn(standardise(x_train[:32]), y_train[:32]) for _ in range(steps)]
 
 
+# %%
 right, forgetful = by_heart(carry(arrays, LeNet())), by_heart(carry(arrays, LeNet()), forget=True)
 doubled = by_heart(nn.Sequential(carry(arrays, LeNet()), nn.Softmax(1)))
 fig, ax = plt.subplots(figsize=(7.5, 2.9), layout="constrained")
@@ -528,8 +533,8 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Gradients that pile up act like a momentum that never forgets. For a few steps all looks well; then the walk overshoots,
-# again and again, and does not come to rest. That is loud, and soon noticed.
+# Gradients that pile up act like a momentum that never forgets. For a few steps all looks well; then the walk
+# overshoots, again and again, and does not come to rest. That is loud, and soon noticed.
 #
 # The softmax is the quiet one. Its curve falls smoothly and looks like a network that cannot do better: 1.92, above the
 # floor of 1.46 from notebook 08. Only that the loss must go to 0 here tells that something is wrong.
@@ -538,17 +543,17 @@ plt.show()
 # ## Two modes
 #
 # Some layers behave differently in training and in testing: batch norm (notebook 07) and dropout. A module has an
-# attribute `training` for this. `net.train()` sets it to `True` in the module and in all modules inside, `net.eval()` to
-# `False`. They do nothing else; above all, `eval` does not switch off the recording of gradients.
+# attribute `training` for this. `net.train()` sets it to `True` in the module and in all modules inside, `net.eval()`
+# to `False`. They do nothing else; above all, `eval` does not switch off the recording of gradients.
 
 # %% [markdown]
 # ### Exercise: dropout
 #
 # Write the module `Dropout(p)`, inverted dropout as in notebook 07, without using PyTorch's own.
 #
-# - In training mode each value of x is dropped, set to 0, with probability `p`, independently of the others, and what is
-#   kept is divided by 1 − p. Draw `torch.rand_like(x)` once, and keep a value where the number drawn for it is **at least**
-#   p: so that the check draws the same (`F.dropout` draws in another way).
+# - In training mode each value of x is dropped, set to 0, with probability `p`, independently of the others, and what
+#   is kept is divided by 1 − p. Draw `torch.rand_like(x)` once, and keep a value where the number drawn for it is **at
+#   least** p: so that the check draws the same (`F.dropout` draws in another way).
 # - In evaluation mode x passes unchanged.
 # - x may have any shape; it is not to be modified. `p` is a float from 0 to below 1.
 
@@ -571,8 +576,8 @@ class Dropout(nn.Module):
 check("dropout_module", Dropout)
 
 # %% [markdown]
-# The test, then, has three duties: evaluation mode, no recording, and batches that fit into memory. The last one contains a
-# small trap.
+# The test, then, has three duties: evaluation mode, no recording, and batches that fit into memory. The last one
+# contains a small trap.
 #
 # ### Exercise: test accuracy
 #
@@ -606,8 +611,8 @@ check("test_accuracy", Model)
 # %% [markdown]
 # ## Train it
 #
-# `fit` is that of notebook 08: it draws the mini-batches, calls `step`, and shows the curves. What a step is, it need not
-# know. The learning rate falls from 0.05 to 0 along the way. `distort` is for later.
+# `fit` is that of notebook 08: it draws the mini-batches, calls `step`, and shows the curves. What a step is, it need
+# not know. The learning rate falls from 0.05 to 0 along the way. `distort` is for later.
 
 # %%
 def trained(count=len(train), epochs=10, distort=False, seed=1, quiet=False):
@@ -631,8 +636,8 @@ plain_accuracy = model.accuracy(standardise(x_test), y_test, 100)
 print(f"{plain_accuracy:.1%} of {len(test)} test images are right")
 
 # %% [markdown]
-# As in notebook 08, in a fraction of the time. To keep a network, keep its `state_dict`, by `torch.save` in a file if need be.
-# To have it back, make a network of the same kind and load the weights into it.
+# As in notebook 08, in a fraction of the time. To keep a network, keep its `state_dict`, by `torch.save` in a file if
+# need be. To have it back, make a network of the same kind and load the weights into it.
 
 # %%
 def read_back(name):
@@ -642,8 +647,8 @@ def read_back(name):
     return model
 
 # %% [markdown]
-# Now dropout at work, and forgotten. A small network with one hidden layer and your `Dropout(0.5)` learns the digits; then
-# it is tested once as it should be and five times in training mode.
+# Now dropout at work, and forgotten. A small network with one hidden layer and your `Dropout(0.5)` learns the digits;
+# then it is tested once as it should be and five times in training mode.
 #
 # **Predict.** Will the five be worse? Will they differ?
 
@@ -660,28 +665,28 @@ with torch.no_grad():
 print(f"evaluation mode {as_it_should_be:.1%}, training mode", ", ".join(f"{a:.1%}" for a in still_dropping))
 
 # %% [markdown]
-# They are worse, and different every time: half of the hidden units are missing, others at each call. A test whose result changes
-# from run to run is the sign to look for. With batch norm the sign is that the result depends on the batch size, or on which
-# images happen to be in a batch together.
+# They are worse, and different every time: half of the hidden units are missing, others at each call. A test whose
+# result changes from run to run is the sign to look for. With batch norm the sign is that the result depends on the
+# batch size, or on which images happen to be in a batch together.
 
 # %% [markdown]
 # ## Distorted digits
 #
 # A 7 stays a 7 if it is written a little slanted, larger, or further to the left. Who knows that can make new training
-# images from old ones. An **affine** distortion turns, scales and shifts. Every pixel of the result must get a value, so
-# one asks the other way round: where in the input is it **read**?
+# images from old ones. An **affine** distortion turns, scales and shifts. Every pixel of the result must get a value,
+# so one asks the other way round: where in the input is it **read**?
 #
-# That place mostly lies between four pixels, and the value is interpolated from them, **bilinear**: weighted by nearness,
-# first along one axis and then along the other. Outside the image everything is 0.
+# That place mostly lies between four pixels, and the value is interpolated from them, **bilinear**: weighted by
+# nearness, first along one axis and then along the other. Outside the image everything is 0.
 
 # %% [markdown]
-# `F.grid_sample(x, grid, align_corners=False)` reads. Its `grid`, of shape (N, H, W, 2), holds for each output pixel the
-# place to read: first x, from the left edge of the image at −1 to the right edge at 1, then y, from the top edge to the
-# bottom.
+# `F.grid_sample(x, grid, align_corners=False)` reads. Its `grid`, of shape (N, H, W, 2), holds for each output pixel
+# the place to read: first x, from the left edge of the image at −1 to the right edge at 1, then y, from the top edge to
+# the bottom.
 #
-# So the unit is half an image, and differs between x and y where W ≠ H: a pixel is 2/W wide and 2/H high. The middle of the
-# image is (0, 0). In pixels it is row (H − 1)/2 and column (W − 1)/2, since pixel 0 has its middle half a pixel from the
-# edge.
+# So the unit is half an image, and differs between x and y where W ≠ H: a pixel is 2/W wide and 2/H high. The middle of
+# the image is (0, 0). In pixels it is row (H − 1)/2 and column (W − 1)/2, since pixel 0 has its middle half a pixel
+# from the edge.
 
 # %% [markdown]
 # ### Exercise: affine distortion
@@ -689,8 +694,9 @@ print(f"evaluation mode {as_it_should_be:.1%}, training mode", ", ".join(f"{a:.1
 # Write `affine(x, angle, scale, shift)`.
 #
 # - `x` is a tensor (N, C, H, W), float32. All images are treated alike;
-# - first the image is turned about its middle by `angle` degrees, a float, **counter-clockwise** as one sees it, with row 0
-#   at the top; and it is scaled about its middle by `scale`, a float above 0: at 2 everything appears twice as large;
+# - first the image is turned about its middle by `angle` degrees, a float, **counter-clockwise** as one sees it, with
+#   row 0 at the top; and it is scaled about its middle by `scale`, a float above 0: at 2 everything appears twice as
+#   large;
 # - then it is shifted by `shift`, a pair of floats: that many pixels **down** and **right**;
 # - values are interpolated bilinearly, and are 0 outside x;
 # - return a tensor of the shape of x, float32.
@@ -731,16 +737,16 @@ plots.images(*(view[0, 0].numpy() for view in views), height=1.7, vmin=0, vmax=1
              titles=["digit", "by 25°", "1.4 times", "4 down, 6 left", "by 360°", "20 times 18°"])
 
 # %% [markdown]
-# It is where it was, but soft: each interpolation averages neighbours, and twenty of them blur. So one composes the maps,
-# or adds up the displacements, and interpolates **once**.
+# It is where it was, but soft: each interpolation averages neighbours, and twenty of them blur. So one composes the
+# maps, or adds up the displacements, and interpolates **once**.
 
 # %% [markdown]
 # ## Elastic distortions
 #
-# Hands do not only turn and scale. Simard, Steinkraus and Platt (2003) bend the image: every pixel gets a displacement of
-# its own, drawn at random and then **smoothed**, so that neighbours move together. On MNIST their fully connected network
-# with one hidden layer made 1.6 % of errors without distortions, 1.1 % with affine and 0.7 % with elastic ones; a small
-# convolutional network 0.6 % with affine and 0.4 % with elastic ones.
+# Hands do not only turn and scale. Simard, Steinkraus and Platt (2003) bend the image: every pixel gets a displacement
+# of its own, drawn at random and then **smoothed**, so that neighbours move together. On MNIST their fully connected
+# network with one hidden layer made 1.6 % of errors without distortions, 1.1 % with affine and 0.7 % with elastic ones;
+# a small convolutional network 0.6 % with affine and 0.4 % with elastic ones.
 
 # %% [markdown]
 # ### Exercise: a smooth field
@@ -749,8 +755,8 @@ plots.images(*(view[0, 0].numpy() for view in views), height=1.7, vmin=0, vmax=1
 #
 # - `noise` is a tensor (2, H, W), float32: two fields of random numbers, for down and for right;
 # - `sigma` and `alpha` are floats above 0;
-# - smooth each of the two fields with a Gaussian kernel: weights $e^{-(i^2+j^2)/(2\sigma^2)}$ for $i$ and $j$ from $-r$ to
-#   $r$, divided by their sum, with $r$ = 3 sigma **rounded up**. Outside the field the noise counts as 0;
+# - smooth each of the two fields with a Gaussian kernel: weights $e^{-(i^2+j^2)/(2\sigma^2)}$ for $i$ and $j$ from $-r$
+#   to $r$, divided by their sum, with $r$ = 3 sigma **rounded up**. Outside the field the noise counts as 0;
 # - return `alpha` times the result, a tensor (2, H, W), float32: displacements in pixels.
 
 # %% tags=["exercise:elastic_field"]
@@ -781,6 +787,7 @@ def bend(x, field):
     return augment.warp(x, field.flip(0).permute(1, 2, 0)[None])      # which wants right and down, (1, H, W, 2)
 
 
+# %%
 noise = 2 * torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(3)) - 1
 fields = {sigma: elastic_field(noise, float(sigma), 34.0) for sigma in (1, 4, 8)}
 lengths = {sigma: float(field.square().sum(0).sqrt().mean()) for sigma, field in fields.items()}
@@ -800,9 +807,9 @@ for ax in axes.flat:
 plt.show()
 
 # %% [markdown]
-# Each arrow of the lower row leads from a pixel to where it is read; every third is drawn, to scale. At σ = 1 neighbours go different ways, and the
-# digit falls to pieces. At σ = 4 it bends as by another hand. At σ = 8 so much cancels out that the field is weak, and nearly
-# the same everywhere: a small shift.
+# Each arrow of the lower row leads from a pixel to where it is read; every third is drawn, to scale. At σ = 1
+# neighbours go different ways, and the digit falls to pieces. At σ = 4 it bends as by another hand. At σ = 8 so much
+# cancels out that the field is weak, and nearly the same everywhere: a small shift.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -814,15 +821,16 @@ for ax, variant in zip(axes.flat, variants):
 plt.show()
 
 # %% [markdown]
-# `augment.distort` of the course's library does both at once, for a whole batch, with other random numbers for each image:
-# turns of up to 7.5°, shifts of up to a pixel, up to 7.5 % larger or smaller, a slant, and Simard's elastic field at half the
-# strength, α = 17. All sixteen are readable. That is the limit to keep to: a distortion must not change the label.
+# `augment.distort` of the course's library does both at once, for a whole batch, with other random numbers for each
+# image: turns of up to 7.5°, shifts of up to a pixel, up to 7.5 % larger or smaller, a slant, and Simard's elastic
+# field at half the strength, α = 17. All sixteen are readable. That is the limit to keep to: a distortion must not
+# change the label.
 
 # %% [markdown]
 # ## How much data, and how much can distortions replace?
 #
-# LeCun and colleagues (1998) trained LeNet-5 on 15,000, 30,000 and 60,000 images of MNIST: 28×28 pixels, in the middle of
-# 32×32. With all of them 0.95 % of the 10,000 test images were wrong. With 540,000 distorted images added, 0.8 %.
+# LeCun and colleagues (1998) trained LeNet-5 on 15,000, 30,000 and 60,000 images of MNIST: 28×28 pixels, in the middle
+# of 32×32. With all of them 0.95 % of the 10,000 test images were wrong. With 540,000 distorted images added, 0.8 %.
 #
 # **Predict.** Ten times as much data: by which factor does the error fall?
 
@@ -832,9 +840,8 @@ fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 ax.loglog(sizes["images"], 100 * sizes["test_error"], "o-", color="0.2", label="as they are")
 ax.loglog(sizes["images"], 100 * sizes["test_error_distorted"], "s--", color="tab:orange", markeredgecolor="0.2",
           label="distorted anew in every epoch")
-for error, when in [(0.95, "1998, as they are"), (0.8, "1998, with distortions")]:
-    ax.plot(60000, error, "x", color="0.2", markersize=9)
-    ax.annotate(f"{error} %: {when}", (60000, error), (-10, 0 if error > 0.9 else -12), textcoords="offset points", ha="right", fontsize=9)
+ax.plot(60000, 0.95, "x", color="0.2", markersize=10, label="1998, as they are: 0.95 %")
+ax.plot(60000, 0.8, "+", color="0.2", markersize=12, label="1998, with distortions: 0.8 %")
 ax.set(xlabel="training images", ylabel="test error in %")
 ax.set_xticks(sizes["images"], [f"{n:,}" for n in sizes["images"]])
 ax.set_yticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
@@ -844,17 +851,32 @@ plt.show()
 print(f"{sizes.command}; {sizes.device}, {sizes.date}")
 
 # %% [markdown]
-# With ten times the images the error is about four times smaller, and on these axes the curve is nearly straight. Distorting is
-# worth two to four times as many images.
+# With ten times the images the error is about four times smaller, and on these axes the curve is nearly straight.
+# Distorting is worth two to four times as many images.
 #
-# With all of them, 0.72 % and 0.60 %: below 0.95 % and 0.8 %, thanks to ReLU, max pooling and what has been learned about
-# training since. Other things differ too: our network meets small sets in more epochs and distorts every image anew each time,
-# where theirs had 540,000 distorted images once and for all. And each of our numbers is one run: 10,000 test images leave an
-# uncertainty of nearly 0.1 %.
+# With all of them, 0.72 % and 0.60 %: below 0.95 % and 0.8 %, thanks to ReLU, max pooling and what has been learned
+# about training since. Other things differ too: our network meets small sets in more epochs and distorts every image
+# anew each time, where theirs had 540,000 distorted images once and for all. And each of our numbers is one run: 10,000
+# test images leave an uncertainty of nearly 0.1 %.
 
 # %% [markdown]
-# The same on the built-in digits, live and small: 90, 360 and all 1,437 training images, as they are and distorted. With
-# fewer images each is seen more often.
+# If you have MNIST (`%run -m cnnlab download mnist` fetches it), the next cell trains your LeNet on it, for one epoch
+# instead of twelve, in half a minute or so. `train` is the loop that the coming notebooks use. It does what yours does,
+# and keeps the images as bytes, standardises them, lets the learning rate fall, and can go on where it was broken off.
+
+# %%
+TRY_MNIST = False
+
+if TRY_MNIST:
+    from cnnlab.datasets import mnist as load_mnist
+    from cnnlab.train import Recipe, train as train_network
+
+    sets = [(np.pad(part.images, ((0, 0), (2, 2), (2, 2))), part.labels) for part in load_mnist()]
+    train_network(LeNet(), *sets, Recipe(epochs=1, lr=0.02, augment="distort"))
+
+# %% [markdown]
+# The same on the built-in digits, live and small: 90, 360 and all 1,437 training images, as they are and distorted.
+# With fewer images each is seen more often.
 
 # %%
 errors = {"as they are": [], "distorted": []}
@@ -867,8 +889,8 @@ for name, values in errors.items():
     print(f"{name:12}", "  ".join(f"{count:5} images: {value:5.1%}" for count, value in zip((90, 360, 1437), values)))
 
 # %% [markdown]
-# Here distorting is worth as much as four times as many images, or nearly so. The fewer there are, the more is gained: what the
-# network cannot see in the data, it is told by the distortions.
+# Here distorting is worth as much as four times as many images, or nearly so. The fewer there are, the more is gained:
+# what the network cannot see in the data, it is told by the distortions.
 
 # %% [markdown]
 # ## What it is robust to
@@ -885,7 +907,8 @@ for name, values in errors.items():
 # %%
 curves = results.load("mnist_robustness")
 fig, axes = plt.subplots(1, 4, figsize=(10, 2.9), layout="constrained", sharey=True)
-for ax, (change, unit) in zip(axes, {"shift": "pixels", "turn": "degrees", "scale": "times", "noise": "of the ink"}.items()):
+units = {"shift": "pixels", "turn": "degrees", "scale": "times", "noise": "of the ink"}
+for ax, (change, unit) in zip(axes, units.items()):
     rows = curves["change"] == change
     ax.plot(curves["amount"][rows], curves["accuracy"][rows], "o-", color="0.2", markersize=4, label="as they are")
     ax.plot(curves["amount"][rows], curves["accuracy_distorted"][rows], "s--", color="tab:orange", markersize=4,
@@ -898,24 +921,25 @@ plt.show()
 print(f"{curves.command}; {curves.device}, {curves.date}")
 
 # %% [markdown]
-# - **Shift**: 2 pixels cost the first network 4 % of the images, 5 pixels more than half. Distortions move the curve by about
-#   1 pixel.
-# - **Turn**: 20° cost as much; half is gone at 50°. Towards 180° it rises again: 0, 1 and 8, and some of 2 and 5, look the
-#   same upside down.
+# - **Shift**: 2 pixels cost the first network 4 % of the images, 5 pixels more than half. Distortions move the curve by
+#   about 1 pixel.
+# - **Turn**: 20° cost as much; half is gone at 50°. Towards 180° it rises again: 0, 1 and 8, and some of 2 and 5, look
+#   the same upside down.
 # - **Scale**: between 0.7 and 1.3 at least 95 % are read.
-# - **Noise** is the surprise. The network that learned from distorted images is far *more* sensitive: at noise of half the
-#   ink it reads a quarter, the other one three quarters.
+# - **Noise** is the surprise. The network that learned from distorted images is far *more* sensitive: at noise of half
+#   the ink it reads a quarter, the other one three quarters.
 
 # %% [markdown]
-# A likely reason: interpolation smooths, so the second network has never seen a rough image, and may lean on that. This is a
-# guess, and could be tested. Sure is only that robustness has to be measured for each change by itself. What helps against one
-# may harm against another.
+# A likely reason: interpolation smooths, so the second network has never seen a rough image, and may lean on that. This
+# is a guess, and could be tested. Sure is only that robustness has to be measured for each change by itself. What helps
+# against one may harm against another.
 #
-# (Shifts are averaged over four directions, turns over two. The noise is normal, and what leaves 0 to 1 is cut off there.)
+# (Shifts are averaged over four directions, turns over two. The noise is normal, and what leaves 0 to 1 is cut off
+# there.)
 
 # %% [markdown]
-# Now with the built-in digits, your `affine`, and the two networks that have just learned all training images, as they are
-# and distorted:
+# Now with the built-in digits, your `affine`, and the two networks that have just learned all training images, as they
+# are and distorted:
 
 # %%
 grain = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(4))
@@ -928,17 +952,19 @@ for change, apply in changes.items():
     for name in ("as they are", "distorted"):
         net = read_back(name)
         live[change, name] = [net.accuracy(standardise(apply(x_test, v)), y_test, 100) for v in amounts[change]]
-        print(f"{change:6} {name:12}", "  ".join(f"{v:4g}: {a:4.0%}" for v, a in zip(amounts[change], live[change, name])))
+        pairs = zip(amounts[change], live[change, name])
+        print(f"{change:6} {name:12}", "  ".join(f"{v:4g}: {a:4.0%}" for v, a in pairs))
 
 # %% [markdown]
-# The same order, at other places: these digits are coarser, and there are fewer of them. The network trained on distorted
-# images keeps more of its accuracy, also beyond what it was shown: it never saw a shift of 4 pixels or a turn by 30°.
+# The same order, at other places: these digits are coarser, and there are fewer of them. The network trained on
+# distorted images keeps more of its accuracy, also beyond what it was shown: it never saw a shift of 4 pixels or a turn
+# by 30°.
 #
 # Against noise it is the better one here, unlike on MNIST. So that was no law either; it depends on the images.
 
 # %% [markdown]
-# How far can a single digit be taken? For each class the first test image, changed more and more until the network makes its
-# first error; shown is the last picture before that.
+# How far can a single digit be taken? For each class the first test image, changed more and more until the network
+# makes its first error; shown is the last picture before that.
 
 # %%
 reader, steps = read_back("distorted"), {"shift": np.arange(0, 13, 1.0), "turn": np.arange(0, 181, 5.0),
@@ -961,9 +987,10 @@ with torch.no_grad():
 plt.show()
 
 # %% [markdown]
-# Most of these you would still read, and the network would read none of them a little farther on. In the row of noise 1 is the
-# brightness of the ink. Do not make too much of a single picture: a network has no answer "none of them", so even for noise
-# alone it names a digit, and a digit of that name survives any noise.
+# The upper three rows you would still read without trouble; one step on, the network does not. With noise it is the
+# other way round: it reads what you can hardly see. (1 is the brightness of the ink, 1.5 the end of the row.) But do
+# not make too much of a single picture. A network has no answer "none of them": even for noise alone it names a digit,
+# and a digit of that name survives any noise.
 
 # %% [markdown]
 # **Predict.** A 6 is turned from 0° to 180°. What will the network say at the end?
@@ -977,9 +1004,9 @@ said = belief.argmax(axis=1)
 animation.recognition(turned[:, 0].numpy(), belief, [f"turned by {angle}°" for angle in angles], label=6)
 
 # %% [markdown]
-# It goes over 4 and 7 to 9, and is sure of it on the way. At 180° it **is** a 9, and nobody would say otherwise. So it would be
-# wrong to train with turns of up to 180°: it would ask the network to call the same picture both 6 and 9. What a distortion may
-# do is not known to the network; it depends on what the labels mean.
+# It goes over 4 and 7 to 9, and is sure of it on the way. At 180° it **is** a 9, and nobody would say otherwise. So it
+# would be wrong to train with turns of up to 180°: it would ask the network to call the same picture both 6 and 9. What
+# a distortion may do is not known to the network; it depends on what the labels mean.
 
 # %% [markdown]
 # ## The errors it makes
@@ -1026,9 +1053,9 @@ plt.show()
 print(f"MNIST: {table.command}; {table.device}, {table.date}")
 
 # %% [markdown]
-# The diagonal, with the right answers, is left blank. On MNIST 60 of 10,000 are wrong: 0.6 %, by the network that learned from
-# distorted images. A 9 is taken for a 4 as often as a 5 for a 3, five times each; the other way round it is twice and once.
-# With so few errors much of this is chance. Below, all of them.
+# The diagonal, with the right answers, is left blank. On MNIST 60 of 10,000 are wrong: 0.6 %, by the network that
+# learned from distorted images. A 9 is taken for a 4 as often as a 5 for a 3, five times each; the other way round it
+# is twice and once. With so few errors much of this is chance. Below, all of them.
 
 # %%
 wrong = results.arrays("mnist_errors")
@@ -1045,37 +1072,38 @@ sure = int((wrong["p"].max(axis=1) > 0.9).sum())
 print(f"in {second} of {len(wrong['p'])} the right answer comes second; {sure} times the wrong one has more than 90 %")
 
 # %% [markdown]
-# Label → answer, the surest mistake first. LeCun and colleagues printed the 82 errors of theirs in the same way, and some are
-# of the same kind: pens that failed, strokes left out, and digits on which people would disagree. But by no means all. And
-# in one of three the network was more than 90 % sure of it.
+# Label → answer, the surest mistake first. LeCun and colleagues printed the 82 errors of theirs in the same way, and
+# some are of the same kind: pens that failed, strokes left out, and digits on which people would disagree. But by no
+# means all. And in one of three the network was more than 90 % sure of it.
 
 # %% [markdown] tags=["written:what_is_robust:4"]
 # ## In your own words
 #
-# A company wants to read house numbers from photographs with LeNet. The digits are upright within ±15°, lie anywhere in a
-# field of 100×100 pixels, are 15 to 30 pixels high, and one in two photographs is noisy. They have 5,000 labelled digits.
+# A company wants to read house numbers from photographs with LeNet. The digits are upright within ±15°, lie anywhere in
+# a field of 100×100 pixels, are 15 to 30 pixels high, and one in two photographs is noisy. They have 5,000 labelled
+# digits.
 #
-# Take position, with the curves of this notebook as evidence. Which of these four (place, size, turn, noise) will LeNet bear
-# without further measures, and why does its architecture help there or not? For the others: which would you treat by
-# distorting the training images, and by how much, and which in another way? Is there a distortion that one must not use for
-# digits, and why? Ten sentences are enough.
+# Argue with the curves of this notebook. Which of these four (place, size, turn, noise) will LeNet bear without further
+# measures, and why does its architecture help there or not? For the others: which would you treat by distorting the
+# training images, and by how much, and which in another way? Is there a distortion that one must not use for digits,
+# and why? Ten sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
-# Turn: LeNet bears ±15° almost without loss (95 % at 20° without distortions). Nothing in its architecture helps there; it is
-# the variety of the handwriting. Distorting by ±15° or 20° makes it safer.
+# Turn: LeNet bears ±15° almost without loss (95 % at 20° without distortions). Nothing in its architecture helps there;
+# it is the variety of the handwriting. Distorting by ±15° or 20° makes it safer.
 #
-# Place: convolution carries a shift along, and pooling forgives a pixel or two. But behind the flattening C5 has weights of its
-# own for each place, so at 5 pixels half is lost. A field of 100×100 is far beyond what shifted training images can mend:
-# find the digit and cut it out first, or slide the network over the field (notebook 15). A distortion of 2 pixels then
-# covers what the cutting leaves.
+# Place: convolution carries a shift along, and pooling forgives a pixel or two. But behind the flattening C5 has
+# weights of its own for each place, so at 5 pixels half is lost. A field of 100×100 is far beyond what shifted training
+# images can mend: find the digit and cut it out first, or slide the network over the field (notebook 15). A distortion
+# of 2 pixels then covers what the cutting leaves.
 #
-# Size: 15 to 30 pixels is 0.7 to 1.4 times the middle, the limit of what it bears. Scale the cut-out digits to one height, and
-# distort by a tenth or two.
+# Size: 15 to 30 pixels is 0.7 to 1.4 times the middle, the limit of what it bears. Scale the cut-out digits to one
+# height, and distort by a tenth or two.
 #
-# Noise: not borne at half the ink, and on MNIST worse with distortions. Add noise like that of the photographs to half of the
-# training images. With 5,000 images distortions are worth much.
+# Noise: not borne at half the ink, and on MNIST worse with distortions. Add noise like that of the photographs to half
+# of the training images. With 5,000 images distortions are worth much.
 #
 # Not allowed are half turns (6 and 9) and mirroring (a mirrored 2 or 5 is no digit): they change the label.
 #
@@ -1083,8 +1111,8 @@ print(f"in {second} of {len(wrong['p'])} the right answer comes second; {sure} t
 #
 # - 1 point: turn and size judged by the curves (some turn and some size are borne), and that the architecture does not
 #   provide for them.
-# - 1 point: place: equivariance of the convolution, a little tolerance from pooling, and the end of it at the flattening; a
-#   measure other than shifting the training images.
+# - 1 point: place: equivariance of the convolution, a little tolerance from pooling, and the end of it at the
+#   flattening; a measure other than shifting the training images.
 # - 1 point: noise: a measure that brings noise into the training, or removes it; geometric distortions do not help.
 # - 1 point: a distortion that changes the label, with the reason.
 # <!-- END SOLUTION -->
@@ -1104,15 +1132,18 @@ print(f"in {second} of {len(wrong['p'])} the right answer comes second; {sure} t
 # | inverted dropout | in training × mask / (1 − p), in evaluation nothing |
 # | affine distortion | for each output pixel, where to read: undo the shift, the turn, the scale |
 # | elastic distortion | noise, smoothed by a Gaussian, times α |
+# | ten times the data | on MNIST about a quarter of the error; distorting is worth two to four times the data |
+# | robust to | small shifts, some turn, some size; to noise only as far as it was measured |
 
 # %% [markdown]
 # ## Where to read more
 #
-# - Yann LeCun, Léon Bottou, Yoshua Bengio and Patrick Haffner, *Gradient-based learning applied to document recognition*,
-#   Proceedings of the IEEE, 1998: section III has the experiments on MNIST, with figures of the errors and of hard cases.
+# - Yann LeCun, Léon Bottou, Yoshua Bengio and Patrick Haffner, *Gradient-based learning applied to document
+#   recognition*, Proceedings of the IEEE, 1998: section III has the experiments on MNIST, with figures of the errors
+#   and of hard cases.
 # - Patrice Simard, Dave Steinkraus and John Platt, *Best practices for convolutional neural networks applied to visual
 #   document analysis*, 2003: elastic distortions.
 # - Adam Paszke and others, *PyTorch: an imperative style, high-performance deep learning library*, 2019.
-# - Atılım Güneş Baydin, Barak Pearlmutter, Alexey Radul and Jeffrey Siskind, *Automatic differentiation in machine learning:
-#   a survey*, 2018.
+# - Atılım Güneş Baydin, Barak Pearlmutter, Alexey Radul and Jeffrey Siskind, *Automatic differentiation in machine
+#   learning: a survey*, 2018.
 # - Nitish Srivastava and others, *Dropout: a simple way to prevent neural networks from overfitting*, 2014.

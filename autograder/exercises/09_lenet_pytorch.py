@@ -149,11 +149,11 @@ LENET_MODULE = Exercise(
             lenet_probe(3, 3, 7, quarters(2, 1, 3, 32, 32, dtype=float))],
     random=random_lenet,
     mistakes=[
-        Mistake("softmax_at_the_end", "A softmax follows the last layer. The loss does that step itself; the network ends "
-                "with logits, of any size and sign.",  # 104
+        Mistake("softmax_at_the_end", "A softmax follows the last layer. The loss does that step itself; the network "
+                "ends with logits, of any size and sign.",  # 104
                 lenet_with(lambda nn, c, k: {"end": nn.Softmax(1)})),
-        Mistake("log_softmax_at_the_end", "A log-softmax follows the last layer. `F.cross_entropy` contains one, so the "
-                "network ends with plain logits.",  # 104
+        Mistake("log_softmax_at_the_end", "A log-softmax follows the last layer. `F.cross_entropy` contains one, so "
+                "the network ends with plain logits.",  # 104
                 lenet_with(lambda nn, c, k: {"end": nn.LogSoftmax(1)})),
         Mistake("relu_at_the_end", "A ReLU follows the last layer. Its outputs are logits, which must be free to be "
                 "negative.",
@@ -162,8 +162,8 @@ LENET_MODULE = Exercise(
                 lenet_with(lambda nn, c, k: {"a1": None, "a3": None})),
         Mistake("no_relu_between_linear_layers", "The ReLUs between the linear layers are missing.",
                 lenet_with(lambda nn, c, k: {"a5": None, "a6": None})),
-        Mistake("no_relu_anywhere", "There is no ReLU. A layer such as nn.Linear is only the linear part; the activation "
-                "is a step of its own.",
+        Mistake("no_relu_anywhere", "There is no ReLU. A layer such as nn.Linear is only the linear part; the "
+                "activation is a step of its own.",
                 lenet_with(lambda nn, c, k: dict.fromkeys(("a1", "a3", "a5", "a6")))),
         Mistake("no_relu_after_f6", "The ReLU between F6 and the output is missing.",
                 lenet_with(lambda nn, c, k: {"a6": None})),
@@ -173,14 +173,14 @@ LENET_MODULE = Exercise(
                 lenet_with(lambda nn, c, k: {name: nn.Tanh() for name in ("a1", "a3", "a5", "a6")})),
         Mistake("average_pooling", "The pooling layers average. Use max pooling here.",
                 lenet_with(lambda nn, c, k: {"s2": nn.AvgPool2d(2), "s4": nn.AvgPool2d(2)})),
-        Mistake("flattened_channels_last", "Every layer is right, but the values reach the first linear layer in another "
-                "order: flattening goes channel by channel, and row by row within a channel.",  # 106
+        Mistake("flattened_channels_last", "Every layer is right, but the values reach the first linear layer in "
+                "another order: flattening goes channel by channel, and row by row within a channel.",  # 106
                 lenet_with(lambda nn, c, k: {"flatten": reordered(0, 2, 3, 1)})),
         Mistake("flattened_by_columns", "Every layer is right, but the values reach the first linear layer in another "
                 "order: within a channel, flattening goes row by row.",  # 106
                 lenet_with(lambda nn, c, k: {"flatten": reordered(0, 1, 3, 2)})),
-        Mistake("c1_padded", "C1 has padding 2. That is how LeNet is made to fit images of 28×28; here they have 32×32, and "
-                "nothing is padded.",  # 88
+        Mistake("c1_padded", "C1 has padding 2. That is how LeNet is made to fit images of 28×28; here they have "
+                "32×32, and nothing is padded.",  # 88
                 lenet_with(lambda nn, c, k: {"c1": nn.Conv2d(c, 6, 5, padding=2), "c5": nn.Linear(576, 120)})),
         Mistake("kernels_of_3", "The kernels are 3×3. Those of LeNet are 5×5.",  # 88
                 lenet_with(lambda nn, c, k: {"c1": nn.Conv2d(c, 6, 3), "c3": nn.Conv2d(6, 16, 3),
@@ -193,17 +193,18 @@ LENET_MODULE = Exercise(
         Mistake("c5_as_convolution", "C5 is a convolution, as in the paper. It computes the same, but use nn.Linear "
                 "here: so the weights of notebook 08 fit.",
                 lenet_with(lambda nn, c, k: {"flatten": nn.Conv2d(16, 120, 5), "c5": nn.Flatten()})),
-        Mistake("ten_classes_always", "With ten classes all is right; with another number there are still ten outputs. Use "
-                "the argument `classes`.",  # 36
+        Mistake("ten_classes_always", "With ten classes all is right; with another number there are still ten "
+                "outputs. Use the argument `classes`.",  # 36
                 lenet_with(lambda nn, c, k: {"output": nn.Linear(84, 10)})),
-        Mistake("layers_in_a_list", "The network seems to have no parameters. A module finds layers that are attributes, "
-                "`self.name = nn.…`, or lie in an `nn.Sequential` or `nn.ModuleList`; it does not look into a Python list.",
+        Mistake("layers_in_a_list", "The network seems to have no parameters. A module finds layers that are "
+                "attributes, `self.name = nn.…`, or lie in an `nn.Sequential` or `nn.ModuleList`; it does not look "
+                "into a Python list.",
                 lenet_in_a_list),
     ],
     alternatives=[lenet_by_attributes, lenet_in_two_halves],
     hints=[
-        "Which layers of LeNet learn something? Those have to be made once, in `__init__`. What happens to the image between "
-        "them can be written in `forward`.",
+        "Which layers of LeNet learn something? Those have to be made once, in `__init__`. What happens to the image "
+        "between them can be written in `forward`.",
         dedent("""\
         ```
         x         (N, channels, 32, 32)
@@ -225,9 +226,9 @@ LENET_MODULE = Exercise(
         ```
 
         `F.relu(x)`, `F.max_pool2d(x, 2)` and `x.flatten(1)` do the rest."""),
-        "Setting an attribute that is a layer registers it: that is how `parameters()`, `state_dict()` and `to(device)` "
-        "find its weights. ReLU, pooling and flatten have none, so it makes no difference whether they are layers or "
-        "functions in `forward`.",
+        "Setting an attribute that is a layer registers it: that is how `parameters()`, `state_dict()` and "
+        "`to(device)` find its weights. ReLU, pooling and flatten have none, so it makes no difference whether they "
+        "are layers or functions in `forward`.",
     ])
 
 
@@ -277,14 +278,14 @@ FROM_CHANNELS_LAST = Exercise(
             call(ints(12, 5, 4), (5, 1, 1), device="cpu")],
     random=random_channels_last,
     mistakes=[
-        Mistake("transposed_only", "The matrix is turned, but its columns are still in the old order: pixel by pixel, with "
-                "the channels of a pixel side by side. PyTorch wants channel by channel.",  # 106
+        Mistake("transposed_only", "The matrix is turned, but its columns are still in the old order: pixel by "
+                "pixel, with the channels of a pixel side by side. PyTorch wants channel by channel.",  # 106
                 lambda dense, shape: np.array(dense).T),
-        Mistake("reshaped_only", "`reshape` gives the right shape and leaves the numbers in the order in which they lie. "
-                "An axis moves only by `permute` or `transpose`.",  # 27
+        Mistake("reshaped_only", "`reshape` gives the right shape and leaves the numbers in the order in which they "
+                "lie. An axis moves only by `permute` or `transpose`.",  # 27
                 lambda dense, shape: np.array(dense).reshape(np.shape(dense)[::-1])),
-        Mistake("the_other_way", "The columns are rearranged from channel by channel to pixel by pixel. It is asked for the "
-                "opposite.",  # 106
+        Mistake("the_other_way", "The columns are rearranged from channel by channel to pixel by pixel. It is asked "
+                "for the opposite.",  # 106
                 lambda dense, shape: np.array(dense).T.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(
                     np.shape(dense)[::-1])),
         Mistake("by_columns", "The channels are right, but within a channel the pixels go column by column. PyTorch "
@@ -295,17 +296,17 @@ FROM_CHANNELS_LAST = Exercise(
                 "channels).",  # 5
                 lambda dense, shape: np.array(dense).reshape(shape[2], shape[1], shape[0], -1).transpose(
                     3, 2, 1, 0).reshape(np.shape(dense)[::-1])),
-        Mistake("not_turned", "The inputs are in the right order, but they run along axis 0. The weight of `nn.Linear` is "
-                "(out, in).",
+        Mistake("not_turned", "The inputs are in the right order, but they run along axis 0. The weight of "
+                "`nn.Linear` is (out, in).",
                 lambda dense, shape: from_channels_last(dense, shape).T),
-        Mistake("rows_of_channels", "The columns go row by row, and within a row channel by channel. Each channel should "
-                "come as a whole.",  # 106
+        Mistake("rows_of_channels", "The columns go row by row, and within a row channel by channel. Each channel "
+                "should come as a whole.",  # 106
                 lambda dense, shape: np.array(dense).reshape(*shape[1:], shape[0], -1).transpose(3, 0, 2, 1).reshape(
                     np.shape(dense)[::-1])),
         Mistake("not_flattened", "The order is right; the result is still (out, C, H, W). `nn.Linear` wants (out, in).",
                 lambda dense, shape: from_channels_last(dense, shape).reshape(-1, *shape)),
-        Mistake("outputs_taken_for_channels", "The last two axes are taken for each other: after height and width come the "
-                "channels, and the outputs are last.",
+        Mistake("outputs_taken_for_channels", "The last two axes are taken for each other: after height and width "
+                "come the channels, and the outputs are last.",
                 lambda dense, shape: np.array(dense).reshape(*shape[1:], -1, shape[0]).transpose(2, 3, 0, 1).reshape(
                     np.shape(dense)[::-1])),
     ],
@@ -327,8 +328,8 @@ FROM_CHANNELS_LAST = Exercise(
         bring the axes into PyTorch's order:   (out, C, H, W)
         join the last three again:             (out, C·H·W)
         ```"""),
-        "`reshape` never moves a number; it only says where one axis ends and the next begins. `permute` changes which axis "
-        "is which. So: take apart in the order in which the numbers lie, permute, and join.",
+        "`reshape` never moves a number; it only says where one axis ends and the next begins. `permute` changes "
+        "which axis is which. So: take apart in the order in which the numbers lie, permute, and join.",
     ])
 
 
@@ -398,28 +399,28 @@ BASELINES = Exercise(
                 lambda labels, classes: baselines(labels, classes) / np.float32([np.log(2), np.log(2), 1])),
         Mistake("log_of_base_10", "The logarithms are to base 10. Losses are computed with the natural one.",
                 lambda labels, classes: baselines(labels, classes) / np.float32([np.log(10), np.log(10), 1])),
-        Mistake("classes_that_occur", "The first number counts the classes that occur among the labels. The network has "
-                "`classes` outputs, and all of them share the probability.",  # 105
+        Mistake("classes_that_occur", "The first number counts the classes that occur among the labels. The network "
+                "has `classes` outputs, and all of them share the probability.",  # 105
                 baselines_with(0, lambda p, k, right: np.log((p > 0).sum()))),
         Mistake("probability_for_loss", "The first number is the probability of a class, 1/K. The loss is minus its "
                 "logarithm.",  # 105
                 baselines_with(0, lambda p, k, right: 1 / k)),
-        Mistake("summed_over_the_samples", "The first number is the sum of the losses of all samples. A loss is their mean, "
-                "so it does not depend on how many there are.",  # 105
+        Mistake("summed_over_the_samples", "The first number is the sum of the losses of all samples. A loss is "
+                "their mean, so it does not depend on how many there are.",  # 105
                 lambda labels, classes: baselines(labels, classes) * np.float32([len(labels), 1, 1])),
-        Mistake("nan_for_a_class_that_is_missing", "Where a class does not occur, 0 times the logarithm of 0 has made the sum "
-                "not a number. Such a class adds nothing: leave it out.",
+        Mistake("nan_for_a_class_that_is_missing", "Where a class does not occur, 0 times the logarithm of 0 has "
+                "made the sum not a number. Such a class adds nothing: leave it out.",
                 baselines_with(1, lambda p, k, right: -(p * np.log(p)).sum())),
-        Mistake("mean_over_the_classes", "The second number is divided by the number of classes. It is the mean over the "
-                "samples: each class counts with its share.",
+        Mistake("mean_over_the_classes", "The second number is divided by the number of classes. It is the mean over "
+                "the samples: each class counts with its share.",
                 baselines_with(1, lambda p, k, right: right / k)),
-        Mistake("loss_of_the_most_frequent", "The second number is minus the logarithm of the largest share, the loss on "
-                "samples of the most frequent class only. The others count too.",
+        Mistake("loss_of_the_most_frequent", "The second number is minus the logarithm of the largest share, the "
+                "loss on samples of the most frequent class only. The others count too.",
                 baselines_with(1, lambda p, k, right: -np.log(p.max()))),
         Mistake("negative_entropy", "The second number is negative. A loss is minus a logarithm.",
                 baselines_with(1, lambda p, k, right: -right)),
-        Mistake("chance", "The third number is 1/K, the accuracy of guessing. Always giving the most frequent answer is "
-                "better, unless all are equally frequent.",
+        Mistake("chance", "The third number is 1/K, the accuracy of guessing. Always giving the most frequent answer "
+                "is better, unless all are equally frequent.",
                 baselines_with(2, lambda p, k, right: 1 / k)),
         Mistake("count", "The third number is a count. An accuracy is a share, from 0 to 1.",
                 lambda labels, classes: baselines(labels, classes) * np.float32([1, 1, len(labels)])),
@@ -429,8 +430,8 @@ BASELINES = Exercise(
     ],
     alternatives=[baselines_in_torch, baselines_by_loss, baselines_by_counting],
     hints=[
-        "The loss of one sample is minus the logarithm of the probability that its label was given. Which probability does "
-        "a label get in each of the first two cases?",
+        "The loss of one sample is minus the logarithm of the probability that its label was given. Which "
+        "probability does a label get in each of the first two cases?",
         dedent("""\
         Labels 1, 0, 1, 1, two classes. Shares: 1/4 and 3/4.
 
@@ -447,8 +448,8 @@ BASELINES = Exercise(
         second <- sum over the classes that occur of share times -ln(share)
         third  <- the largest share
         ```"""),
-        "The second number is the *entropy* of the labels. It is at most ln K, with equality if all classes are equally "
-        "frequent. A training that comes to rest there has learned what can be learned without looking.",
+        "The second number is the *entropy* of the labels. It is at most ln K, with equality if all classes are "
+        "equally frequent. A training that comes to rest there has learned what can be learned without looking.",
     ])
 
 
@@ -562,8 +563,8 @@ def learn_probe(inputs, classes, lr, sizes, x, labels):
     """Three steps on batches of `sizes`, from evaluation mode, and the logits afterwards."""
     steps, first = [("set_weights", {"seed": 3}), ("eval", {})], 0
     for i, n in enumerate(sizes, 1):
-        name = "" if i == 1 else str(i)
-        steps.append(("learn", {f"x{name}": x[first:first + n].copy(), f"labels{name}": labels[first:first + n].copy()}))
+        name, batch = "" if i == 1 else str(i), slice(first, first + n)
+        steps.append(("learn", {f"x{name}": x[batch].copy(), f"labels{name}": labels[batch].copy()}))
         first += n
     return call(inputs, classes, lr, device="cpu", steps=[*steps, ("eval", {}), ("forward", {"x0": x[:2].copy()})])
 
@@ -586,37 +587,38 @@ TRAINING_STEP = Exercise(
                         np.array([2, 0, 1, 1, 2, 0, 0, 2, 1, 2, 0]))],
     random=random_learn,
     mistakes=[
-        Mistake("gradients_pile_up", "The first step is right, the later ones are not: `backward` adds to the gradients "
-                "that are still there. Clear them in every step.",  # 57
+        Mistake("gradients_pile_up", "The first step is right, the later ones are not: `backward` adds to the "
+                "gradients that are still there. Clear them in every step.",  # 57
                 learn_with(order="backward step")),
         Mistake("nothing_learned", "The weights never change. At the moment of `step` there must be gradients: is it "
                 "called, after `backward`, and not behind a `zero_grad`?",
                 learn_with(order="backward zero step")),
-        Mistake("step_before_backward", "`step` comes before `backward`. The first step then finds no gradients, and later ones "
-                "change the weights that `backward` still needs, at which PyTorch complains of an \"inplace operation\".",
+        Mistake("step_before_backward", "`step` comes before `backward`. The first step then finds no gradients, and "
+                "later ones change the weights that `backward` still needs, at which PyTorch complains of an "
+                "\"inplace operation\".",
                 learn_with(order="step zero backward")),
-        Mistake("softmax_before_the_loss", "A softmax is applied before `F.cross_entropy`, which has one of its own. It "
-                "wants logits.",  # 104
+        Mistake("softmax_before_the_loss", "A softmax is applied before `F.cross_entropy`, which has one of its own. "
+                "It wants logits.",  # 104
                 learn_with(lambda F, logits, labels: F.cross_entropy(logits.softmax(1), labels))),
-        Mistake("no_softmax", "`F.nll_loss` gets plain logits. It expects logarithms of probabilities; `F.cross_entropy` is "
-                "the one that takes logits.",
+        Mistake("no_softmax", "`F.nll_loss` gets plain logits. It expects logarithms of probabilities; "
+                "`F.cross_entropy` is the one that takes logits.",
                 learn_with(lambda F, logits, labels: F.nll_loss(logits, labels))),
-        Mistake("summed", "The losses of the batch are summed. Then the first loss is N·ln K, and the steps are N times too "
-                "long; take the mean.",  # 105
+        Mistake("summed", "The losses of the batch are summed. Then the first loss is N·ln K, and the steps are N "
+                "times too long; take the mean.",  # 105
                 learn_with(lambda F, logits, labels: F.cross_entropy(logits, labels, reduction="sum"))),
         Mistake("divided_by_n_again", "The loss is divided by the size of the batch, but it is a mean already.",  # 55
                 learn_with(lambda F, logits, labels: F.cross_entropy(logits, labels) / len(labels))),
         Mistake("divided_by_the_classes", "The loss is averaged over the classes as well. Only the label's probability "
                 "counts, so the mean is over the samples.",  # 105
                 learn_with(lambda F, logits, labels: F.cross_entropy(logits, labels) / logits.shape[1])),
-        Mistake("mode_not_set", "The network learns in the mode in which it was left; here that was evaluation mode, where "
-                "batch norm uses its running statistics. A training step begins with `self.train()`.",  # 102
+        Mistake("mode_not_set", "The network learns in the mode in which it was left; here that was evaluation mode, "
+                "where batch norm uses its running statistics. A training step begins with `self.train()`.",  # 102
                 learn_with(train=False)),
         Mistake("loss_after_the_step", "The loss is computed again after the step. Return the one whose gradient was "
                 "taken.",
                 learn_with(after=True)),
-        Mistake("momentum_lost", "The first step is right, then the momentum is missing. Is it `self.optimiser` that makes "
-                "the steps, the same one each time?",
+        Mistake("momentum_lost", "The first step is right, then the momentum is missing. Is it `self.optimiser` that "
+                "makes the steps, the same one each time?",
                 learn_with(optimiser=_new_optimiser)),
         Mistake("squared_error", "The loss is a squared error. Use the cross-entropy.",
                 learn_with(lambda F, logits, labels: F.mse_loss(
@@ -627,8 +629,8 @@ TRAINING_STEP = Exercise(
     alternatives=[with_method("learn", learn_plainly), with_method("learn", learn_and_clean_up),
                   with_method("learn", learn_by_nll)],
     hints=[
-        "In notebook 08 a step was four lines: forward, loss, backward, update. Which of them must come before which? And "
-        "what is left over from the step before?",
+        "In notebook 08 a step was four lines: forward, loss, backward, update. Which of them must come before "
+        "which? And what is left over from the step before?",
         dedent("""\
         | notebook 08 | PyTorch |
         |---|---|
@@ -646,9 +648,9 @@ TRAINING_STEP = Exercise(
         step of the optimiser
         return the loss as a number
         ```"""),
-        "`backward` adds, because a weight may be used several times in one graph and the gradients of all uses have to add "
-        "up (notebook 05). So somebody must say when a new sum begins. `step` reads what is in `.grad` at that moment, "
-        "whatever it is.",
+        "`backward` adds, because a weight may be used several times in one graph and the gradients of all uses have "
+        "to add up (notebook 05). So somebody must say when a new sum begins. `step` reads what is in `.grad` at "
+        "that moment, whatever it is.",
     ])
 
 
@@ -739,17 +741,18 @@ DROPOUT_MODULE = Exercise(
             dropout_probe(0.0, ints(45, 2, 2), ints(46, 2, 2))],
     random=random_dropout,
     mistakes=[
-        Mistake("not_scaled", "What is kept keeps its size, so on average the output is smaller than in evaluation mode. "
-                "Divide what is kept by 1 − p.",  # 103
+        Mistake("not_scaled", "What is kept keeps its size, so on average the output is smaller than in evaluation "
+                "mode. Divide what is kept by 1 − p.",  # 103
                 dropout_with(lambda x, keep, p: x * keep)),
-        Mistake("scaled_in_evaluation", "In training what is kept keeps its size, and in evaluation everything is multiplied "
-                "by 1 − p: the first form of dropout. In the inverted form training divides, and evaluation does "
-                "nothing.",  # 103
+        Mistake("scaled_in_evaluation", "In training what is kept keeps its size, and in evaluation everything is "
+                "multiplied by 1 − p: the first form of dropout. In the inverted form training divides, and "
+                "evaluation does nothing.",  # 103
                 dropout_with(lambda x, keep, p: x * keep, lambda x, keep, p: x * (1 - p))),
-        Mistake("scaled_in_both", "Training is right, but evaluation multiplies by 1 − p as well. In evaluation mode nothing "
-                "is to be done.",  # 103
+        Mistake("scaled_in_both", "Training is right, but evaluation multiplies by 1 − p as well. In evaluation mode "
+                "nothing is to be done.",  # 103
                 dropout_with(evaluation=lambda x, keep, p: x * (1 - p))),
-        Mistake("multiplied", "What is kept is multiplied by 1 − p. It is divided: fewer values carry the same sum.",  # 103
+        Mistake("multiplied", "What is kept is multiplied by 1 − p. It is divided: fewer values carry the same sum."
+                "",  # 103
                 dropout_with(lambda x, keep, p: x * keep * (1 - p))),
         Mistake("divided_by_p", "What is kept is divided by p, the share that is dropped. Divide by the share that is "
                 "kept.",  # 103
@@ -760,17 +763,17 @@ DROPOUT_MODULE = Exercise(
                 dropout_with(lambda x, keep, p: x)),
         Mistake("modes_exchanged", "It drops values in evaluation mode and none in training mode.",  # 102
                 module_of(lambda module, x: x if module.training else dropout_always(module, x))),
-        Mistake("kept_and_dropped_exchanged", "What should be dropped is kept. p is the probability of being dropped: keep "
-                "where the random number is at least p.",
+        Mistake("kept_and_dropped_exchanged", "What should be dropped is kept. p is the probability of being "
+                "dropped: keep where the random number is at least p.",
                 dropout_with(lambda x, keep, p: x * (1 - keep) / (1 - p))),
-        Mistake("one_mask_for_all", "All samples of the batch lose the same values. Every value of x has a random number of "
-                "its own.",
+        Mistake("one_mask_for_all", "All samples of the batch lose the same values. Every value of x has a random "
+                "number of its own.",
                 module_of(dropout_one_mask)),
         Mistake("scaled_by_the_fraction_kept", "The factor depends on how many happened to be kept. It is always 1 / "
                 "(1 − p).",
                 dropout_with(lambda x, keep, p: x * keep / keep.mean().clamp(min=1e-6))),
-        Mistake("gradient_cut_off", "The values are right, but no gradient passes: `.detach()`, `.data`, `torch.tensor(…)` or a "
-                "trip through NumPy cut the graph.",
+        Mistake("gradient_cut_off", "The values are right, but no gradient passes: `.detach()`, `.data`, "
+                "`torch.tensor(…)` or a trip through NumPy cut the graph.",
                 dropout_with(lambda x, keep, p: (x * keep / (1 - p)).detach() + 0 * x)),
         Mistake("in_place", "The input is changed.", module_of(dropout_in_place)),  # 32
     ],
@@ -793,8 +796,9 @@ DROPOUT_MODULE = Exercise(
         keep <- where torch.rand_like(x) is at least p
         return x where it is kept, divided by 1 - p, and 0 elsewhere
         ```"""),
-        "`net.train()` and `net.eval()` set `training` on every module inside, which is all they do. Dividing during training "
-        "keeps the expectation of every value, so at test time there is nothing to correct, and nothing to forget.",
+        "`net.train()` and `net.eval()` set `training` on every module inside, which is all they do. Dividing during "
+        "training keeps the expectation of every value, so at test time there is nothing to correct, and nothing to "
+        "forget.",
     ])
 
 
@@ -868,12 +872,14 @@ def first_batch(x, labels, b):
 
 def mode_left(net, x, labels, batch_size):
     """Evaluates in the mode in which the network was left."""
-    return sum(int((net(a).argmax(1) == b).sum()) for a, b in zip(x.split(batch_size), labels.split(batch_size))) / len(x)
+    pairs = zip(x.split(batch_size), labels.split(batch_size))
+    return sum(int((net(a).argmax(1) == b).sum()) for a, b in pairs) / len(x)
 
 
 def accuracy_probe(inputs, classes, x, labels, batch_size, seed=5):
     return call(inputs, classes, device="cpu", steps=[
-        ("set_weights", {"seed": seed}), ("train", {}), ("accuracy", {"x": x, "labels": labels, "batch_size": batch_size}),
+        ("set_weights", {"seed": seed}),
+        ("train", {}), ("accuracy", {"x": x, "labels": labels, "batch_size": batch_size}),
         ("train", {}), ("accuracy", {"x2": x[:4].copy(), "labels2": labels[:4].copy(), "batch_size2": 2}),
         ("eval", {}), ("forward", {"x3": x[:2].copy()})])
 
@@ -899,21 +905,22 @@ TEST_ACCURACY = Exercise(
             accuracy_case(9, 4, 3, 8, 5), accuracy_case(11, 2, 4, 16, 7)],
     random=random_accuracy,
     mistakes=[
-        Mistake("mode_not_set", "The network is tested in the mode in which it was left, here training mode: batch norm "
-                "used the statistics of the test batch, and changed its running ones. Begin with `self.eval()`.",  # 102
+        Mistake("mode_not_set", "The network is tested in the mode in which it was left, here training mode: batch "
+                "norm used the statistics of the test batch, and changed its running ones. Begin with `self.eval()`."
+                "",  # 102
                 with_method("accuracy", mode_left)),
-        Mistake("mean_of_the_batches", "It averages the accuracies of the batches. If the last one is smaller, its images "
-                "count for more than the others; count right answers, and divide once.",
+        Mistake("mean_of_the_batches", "It averages the accuracies of the batches. If the last one is smaller, its "
+                "images count for more than the others; count right answers, and divide once.",
                 tested_with(lambda right, sizes, n, b: sum(r / s for r, s in zip(right, sizes)) / len(right))),
         Mistake("last_batch_left_out", "The images of the last, smaller batch are not tested.",
                 tested_with(share, batches=whole_batches)),
-        Mistake("last_batch_forgotten", "The images of the last, smaller batch are left out, from the count of right answers "
-                "and from that of all.",
+        Mistake("last_batch_forgotten", "The images of the last, smaller batch are left out, from the count of right "
+                "answers and from that of all.",
                 tested_with(lambda right, sizes, n, b: sum(right) / max(sum(sizes), 1), batches=whole_batches)),
         Mistake("first_batch_only", "Only the first batch is tested: look at where `return` stands.",  # 39
                 tested_with(lambda right, sizes, n, b: sum(right) / sum(sizes), batches=first_batch)),
-        Mistake("divided_by_whole_batches", "It divides by the number of batches times their size; the last batch may be "
-                "smaller.",
+        Mistake("divided_by_whole_batches", "It divides by the number of batches times their size; the last batch "
+                "may be smaller.",
                 tested_with(lambda right, sizes, n, b: sum(right) / (len(right) * b))),
         Mistake("percent", "That is a percentage. Return a number from 0 to 1.",
                 tested_with(lambda right, sizes, n, b: 100 * sum(right) / n)),
@@ -921,7 +928,8 @@ TEST_ACCURACY = Exercise(
                 tested_with(lambda right, sizes, n, b: float(sum(right)))),
         Mistake("error", "That is the share of wrong answers. Return that of right ones.",
                 tested_with(lambda right, sizes, n, b: 1 - sum(right) / n)),
-        Mistake("smallest_logit", "The class with the smallest logit is taken. The answer of the network is the largest.",
+        Mistake("smallest_logit", "The class with the smallest logit is taken. The answer of the network is the "
+                "largest.",
                 tested_with(share, said=lambda logits: logits.argmin(1))),
         Mistake("per_batch", "It divides by the number of batches. Divide by the number of images.",
                 tested_with(lambda right, sizes, n, b: sum(right) / len(right))),
@@ -952,8 +960,9 @@ TEST_ACCURACY = Exercise(
                 right grows by how often the largest logit is at the label
         return right over N
         ```"""),
-        "The batch size is there to save memory only, so it must not change the result. In training mode it would, by way of "
-        "batch norm, and dropout would make the result random. A slice that reaches over the end is cut off by itself.",
+        "The batch size is there to save memory only, so it must not change the result. In training mode it would, "
+        "by way of batch norm, and dropout would make the result random. A slice that reaches over the end is cut "
+        "off by itself.",
     ])
 
 
@@ -1068,8 +1077,8 @@ AFFINE = Exercise(
             call(quarters(55, 1, 2, 5, 3), -60.0, 0.75, (-1.5, 0.0), device="cpu")],
     random=random_affine,
     mistakes=[
-        Mistake("degrees_taken_for_radians", "The angle goes into sine and cosine as it came. It is in degrees; they want "
-                "radians.",
+        Mistake("degrees_taken_for_radians", "The angle goes into sine and cosine as it came. It is in degrees; they "
+                "want radians.",
                 affine_with(angle=lambda a: a)),
         Mistake("clockwise", "It turns the other way round. Rows count downwards, so the usual formula for "
                 "counter-clockwise turns clockwise on the screen.",
@@ -1077,33 +1086,33 @@ AFFINE = Exercise(
         Mistake("scale_inverted", "What should grow shrinks. The grid says, for each pixel of the output, where it is "
                 "**read**: to enlarge, read closer to the centre.",
                 affine_with(scale=lambda s: 1 / s)),
-        Mistake("shift_inverted", "The image moves the other way. An output pixel reads where its content came from: to "
-                "move down, read further up.",
+        Mistake("shift_inverted", "The image moves the other way. An output pixel reads where its content came from: "
+                "to move down, read further up.",
                 affine_with(shift=lambda s, h, w: (-s[0], -s[1]))),
-        Mistake("all_inverted", "Turn, scale and shift are all inverted: this is the map from input to output. A grid is "
-                "the map from output to input.",
+        Mistake("all_inverted", "Turn, scale and shift are all inverted: this is the map from input to output. A "
+                "grid is the map from output to input.",
                 affine_with(angle=lambda a: -math.radians(a), scale=lambda s: 1 / s, shift=lambda s, h, w: (
                     -s[0], -s[1]), shift_first=True)),
-        Mistake("shift_exchanged", "Rows and columns of the shift are exchanged. `shift` is (down, right), while a grid holds "
-                "x, to the right, first.",  # 8
+        Mistake("shift_exchanged", "Rows and columns of the shift are exchanged. `shift` is (down, right), while a "
+                "grid holds x, to the right, first.",  # 8
                 affine_with(shift=lambda s, h, w: s[::-1])),
-        Mistake("shift_in_units_of_the_grid", "The shift is far too large. A grid is in units of half the image, from −1 to "
-                "1; one pixel is 2/W across and 2/H down.",
+        Mistake("shift_in_units_of_the_grid", "The shift is far too large. A grid is in units of half the image, "
+                "from −1 to 1; one pixel is 2/W across and 2/H down.",
                 affine_with(shift=lambda s, h, w: (s[0] * h / 2, s[1] * w / 2))),
-        Mistake("shift_halved", "The image moves half as far as it should. The grid goes from −1 to 1, so one pixel is 2/W "
-                "across and 2/H down.",
+        Mistake("shift_halved", "The image moves half as far as it should. The grid goes from −1 to 1, so one pixel "
+                "is 2/W across and 2/H down.",
                 affine_with(shift=lambda s, h, w: (s[0] / 2, s[1] / 2))),
-        Mistake("turned_in_units_of_the_grid", "Square images are right; others are slanted by the turn. In the units of a "
-                "grid an image that is wider than high is squeezed into a square: turn in pixels.",
+        Mistake("turned_in_units_of_the_grid", "Square images are right; others are slanted by the turn. In the "
+                "units of a grid an image that is wider than high is squeezed into a square: turn in pixels.",
                 affine_with(units=lambda h, w: (h, w))),
-        Mistake("about_the_corner", "It turns and scales about the corner of the image. The centre should stay where it "
-                "is.",
+        Mistake("about_the_corner", "It turns and scales about the corner of the image. The centre should stay where "
+                "it is.",
                 affine_with(centre=lambda n: 0)),
-        Mistake("half_a_pixel_off", "It turns and scales about row H/2 and column W/2, half a pixel from the centre. The "
-                "centre of pixels 0 to H − 1 is (H − 1)/2.",
+        Mistake("half_a_pixel_off", "It turns and scales about row H/2 and column W/2, half a pixel from the centre. "
+                "The centre of pixels 0 to H − 1 is (H − 1)/2.",
                 affine_with(centre=lambda n: n / 2)),
-        Mistake("corners_aligned", "The image is slightly stretched. With `align_corners=True` −1 and 1 are the centres of "
-                "the outer pixels; then a pixel is 2/(W − 1), not 2/W.",  # 109
+        Mistake("corners_aligned", "The image is slightly stretched. With `align_corners=True` −1 and 1 are the "
+                "centres of the outer pixels; then a pixel is 2/(W − 1), not 2/W.",  # 109
                 affine_with(grow=lambda h, w: ((h - 1) / h, (w - 1) / w))),
         Mistake("shifted_before_the_turn", "The shift is made first, and is turned and scaled with the image. It comes "
                 "last.",
@@ -1137,9 +1146,9 @@ AFFINE = Exercise(
         grid <- (column·2/W, row·2/H)                                                            # (N, H, W, 2)
         F.grid_sample(x, grid, align_corners=False)
         ```"""),
-        "Every output pixel must get exactly one value, so one walks over the output and asks where to read: the inverse map. "
-        "Undoing goes backwards: what was done last is undone first. `grid_sample` counts from −1, the left edge of the first "
-        "pixel, to 1, the right edge of the last, and has x before y.",
+        "Every output pixel must get exactly one value, so one walks over the output and asks where to read: the "
+        "inverse map. Undoing goes backwards: what was done last is undone first. `grid_sample` counts from −1, the "
+        "left edge of the first pixel, to 1, the right edge of the last, and has x before y.",
     ])
 
 
@@ -1177,7 +1186,7 @@ def elastic_by_rows_and_columns(noise, sigma, alpha):
 
 
 def elastic_with(weights=None, radius=None, normalise=True, mode="constant", combine=None, scale=None):
-    """A field with another kernel weights(distance², sigma), radius, border, mixture or scale, by loops over the kernel."""
+    """A field with another kernel weights(distance², sigma), radius, border, mixture or scale, by a loop over it."""
     def run(noise, sigma, alpha):
         noise, r = array(noise), (radius or (lambda s: math.ceil(3 * s)))(sigma)
         i = np.arange(-r, r + 1)
@@ -1228,9 +1237,11 @@ ELASTIC_FIELD = Exercise(
                 elastic_with(normalise=False)),
         Mistake("not_padded", "The field is smaller than the noise: pad by the radius of the kernel.",
                 elastic_with(mode=None)),
-        Mistake("reflected_border", "The middle is right; at the border the noise is reflected. Outside, it counts as 0.",  # 13
+        Mistake("reflected_border", "The middle is right; at the border the noise is reflected. Outside, it counts "
+                "as 0.",  # 13
                 elastic_with(mode="reflect")),
-        Mistake("repeated_border", "The middle is right; at the border the noise is continued. Outside, it counts as 0.",  # 13
+        Mistake("repeated_border", "The middle is right; at the border the noise is continued. Outside, it counts as "
+                "0.",  # 13
                 elastic_with(mode="edge")),
         Mistake("sigma_not_squared", "The exponent divides by 2 σ in place of 2 σ².",
                 elastic_with(lambda d, s: np.exp(-d / (2 * s)))),
@@ -1244,8 +1255,8 @@ ELASTIC_FIELD = Exercise(
                 elastic_with(radius=lambda s: int(3 * s))),
         Mistake("radius_of_sigma", "The kernel reaches only σ from its middle, rounded up. It reaches 3 σ.",
                 elastic_with(radius=math.ceil)),
-        Mistake("fields_mixed", "Both fields are the sum of the two. Down and to the right are smoothed each on its own: "
-                "`groups=2`.",  # 21
+        Mistake("fields_mixed", "Both fields are the sum of the two. Down and to the right are smoothed each on its "
+                "own: `groups=2`.",  # 21
                 elastic_with(combine=lambda f: np.stack([f.sum(axis=0)] * 2))),
         Mistake("one_direction", "It smooths along the columns only. A Gaussian in two dimensions smooths both ways.",
                 elastic_with(_one_way)),
@@ -1257,10 +1268,11 @@ ELASTIC_FIELD = Exercise(
     ],
     alternatives=[elastic_by_conv, elastic_by_rows_and_columns, elastic_with()],
     hints=[
-        "Which operation replaces each number by a weighted mean of its neighbourhood? You wrote its kernel in notebook 02.",
+        "Which operation replaces each number by a weighted mean of its neighbourhood? You wrote its kernel in "
+        "notebook 02.",
         dedent("""\
-        Noise that is 1 at one place and 0 elsewhere shows the kernel itself. One row through the middle, σ = 0.5 (so the
-        radius is 2), before alpha:
+        Noise that is 1 at one place and 0 elsewhere shows the kernel itself. One row through the middle, σ = 0.5 (so
+        the radius is 2), before alpha:
 
         ```
         noise    0      0      1      0      0
@@ -1275,10 +1287,10 @@ ELASTIC_FIELD = Exercise(
         return alpha times smooth
         ```
 
-        In `F.conv2d` the two fields can be two channels with `groups=2`, or a batch of two images with one channel."""),
-        "Neighbouring pixels must move in nearly the same way, or the image would dissolve into dots. Smoothing makes the "
-        "field vary slowly, over distances of about sigma; since positive and negative numbers then cancel, the mean is small, "
-        "and alpha makes up for it.",
+        In `F.conv2d` the two fields can be two channels with `groups=2`, or a batch of two images of one channel."""),
+        "Neighbouring pixels must move in nearly the same way, or the image would dissolve into dots. Smoothing "
+        "makes the field vary slowly, over distances of about sigma; since positive and negative numbers then "
+        "cancel, the mean is small, and alpha makes up for it.",
     ])
 
 
@@ -1341,8 +1353,8 @@ CONFUSION_MATRIX = Exercise(
     mistakes=[
         Mistake("exchanged", "Rows and columns are exchanged. The row is the true class, the column the answer.",
                 confusion_with(lambda m: m.T.copy())),
-        Mistake("pairs_counted_once", "A pair that comes several times is counted once. `matrix[labels, predictions] += 1` "
-                "reads all places first, adds 1 and writes them back, so repeated places do not add up.",  # 45
+        Mistake("pairs_counted_once", "A pair that comes several times is counted once. `matrix[labels, predictions] "
+                "+= 1` reads all places first, adds 1 and writes them back, so repeated places do not add up.",  # 45
                 confusion_once),
         Mistake("shares", "Each row is divided by its sum. Counts are asked for.",
                 confusion_with(lambda m: (m / m.sum(axis=1, keepdims=True).clip(1)).astype(np.float32))),
@@ -1350,16 +1362,16 @@ CONFUSION_MATRIX = Exercise(
                 confusion_with(lambda m: (m / m.sum()).astype(np.float32))),
         Mistake("errors_only", "The diagonal is empty: right answers count too.",
                 confusion_with(lambda m: m - np.diag(np.diag(m)))),
-        Mistake("right_ones_only", "Only the diagonal is filled. What is of interest are the pairs in which label and answer "
-                "differ.",
+        Mistake("right_ones_only", "Only the diagonal is filled. What is of interest are the pairs in which label "
+                "and answer differ.",
                 confusion_with(lambda m: np.diag(np.diag(m)))),
-        Mistake("classes_that_occur", "The matrix ends at the largest class that occurs. It has a row and a column for each "
-                "of the `classes`.",  # 36
+        Mistake("classes_that_occur", "The matrix ends at the largest class that occurs. It has a row and a column "
+                "for each of the `classes`.",  # 36
                 confusion_of_seen),
         Mistake("floats", "The numbers are right, but floats. Counts are whole: `dtype=torch.int64`.",
                 confusion_with(lambda m: m.astype(np.float32))),
-        Mistake("both_ways", "Each pair is counted in both directions. A 4 taken for a 9 is another error than a 9 taken for "
-                "a 4.",
+        Mistake("both_ways", "Each pair is counted in both directions. A 4 taken for a 9 is another error than a 9 "
+                "taken for a 4.",
                 confusion_with(lambda m: m + m.T)),
     ],
     alternatives=[confusion_by_loop, confusion_by_bincount, confusion_by_product],
@@ -1383,8 +1395,8 @@ CONFUSION_MATRIX = Exercise(
 
         Without a loop: give each pair the number label · classes + prediction, and count the numbers with
         `torch.bincount(…, minlength=…)`."""),
-        "Accuracy is the sum of the diagonal over the sum of all. The rest of the table says which classes are taken for "
-        "which, and that is where one begins to look for the cause.",
+        "Accuracy is the sum of the diagonal over the sum of all. The rest of the table says which classes are taken "
+        "for which, and that is where one begins to look for the cause.",
     ])
 
 

@@ -34,5 +34,5 @@ def recognition(pictures: np.ndarray, probabilities: np.ndarray, titles: list[st
             bar.set_facecolor("tab:orange" if k == answer else "0.85")
 
     draw(0)
-    return player(fig, draw, len(pictures), interval, "An image that changes, and beside it the probability a network gives "
-                  "to each class.")
+    return player(fig, draw, len(pictures), interval,
+                  "An image that changes, and beside it the probability that a network gives to each class.")
