@@ -10,9 +10,5 @@ from cnnlab.animation.networks import recognition
 from cnnlab.animation.normalisation import dropping, norm_groups
 from cnnlab.animation.windows import matrix_rows, patches_as_rows, sliding_window
 
-<<<<<<< HEAD
 __all__ = ["dropping", "growing_field", "matrix_rows", "max_pooling", "norm_groups", "patches_as_rows", "recognition",
-=======
-__all__ = ["dropping", "matrix_rows", "max_pooling", "norm_groups", "patches_as_rows", "recognition",
->>>>>>> nb09
            "reflect_and_shift", "sliding_window", "three_convolutions"]

@@ -1,8 +1,8 @@
 """What goes wrong in a deep VGG without batch norm, at several learning rates.
 
-Simonyan & Zisserman, 2015, section 3.1, draw weights of standard deviation 0.01, from which only configuration A
-trained; the deeper ones start from its trained layers.  Here A and D with an eighth of the filters, images of 32x32.
-With so few filters weights of 0.01 shrink what passes through even faster, so that A does not start either.
+Simonyan & Zisserman, 2015, section 3.1, could train configuration A from random weights; the deeper ones start from
+its trained layers.  Here A and D with an eighth of the filters, images of 32x32, and weights of standard deviation 0.01
+as AlexNet's.  With so few filters these shrink what passes through so fast that A does not start either.
 """
 
 import numpy as np
