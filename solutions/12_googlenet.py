@@ -412,7 +412,7 @@ def stem(c_in, c1, c2, c3):
     """From the image to maps of an eighth of its height and width: (N, c_in, H, W) -> (N, c3, H/8, W/8)."""
     return nn.Sequential(
         nn.Conv2d(c_in, c1, 7, stride=2, padding=3), nn.ReLU(), nn.MaxPool2d(3, stride=2, ceil_mode=True),
-        nn.Conv2d(c1, c2, 1), nn.ReLU(), nn.Conv2d(c2, c3, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(c1, c2, 1), nn.ReLU(), nn.Conv2d(c2, c3, kernel_size=3, padding=1), nn.ReLU(),
         nn.MaxPool2d(3, stride=2, ceil_mode=True))
 
 # %% [markdown]

@@ -27,8 +27,8 @@ def quarters(seed, *shape, dtype=np.float32):
 
 
 def array(tensor):
-    """A tensor, or an array, as a float64 array of its own."""
-    return np.array(tensor, dtype=float)
+    """A tensor as a float64 array of its own."""
+    return np.array(tensor.numpy(), dtype=float)
 
 
 # ---------------------------------------------------------------------------- lenet_module
@@ -236,7 +236,7 @@ LENET_MODULE = Exercise(
 
 def from_channels_last(dense, shape):
     """Oracle: where each number comes from, one by one."""
-    dense, (channels, height, width) = np.array(dense), shape
+    dense, (channels, height, width) = dense.numpy(), shape
     out = np.zeros(dense.T.shape, dtype=np.float32)
     for c, h, w in np.ndindex(*shape):
         out[:, (c * height + h) * width + w] = dense[(h * width + w) * channels + c]
@@ -280,34 +280,34 @@ FROM_CHANNELS_LAST = Exercise(
     mistakes=[
         Mistake("transposed_only", "The matrix is turned, but its columns are still in the old order: pixel by "
                 "pixel, with the channels of a pixel side by side. PyTorch wants channel by channel.",  # 106
-                lambda dense, shape: np.array(dense).T),
+                lambda dense, shape: dense.numpy().T),
         Mistake("reshaped_only", "`reshape` gives the right shape and leaves the numbers in the order in which they "
                 "lie. An axis moves only by `permute` or `transpose`.",  # 27
-                lambda dense, shape: np.array(dense).reshape(np.shape(dense)[::-1])),
+                lambda dense, shape: dense.numpy().reshape(np.shape(dense)[::-1])),
         Mistake("the_other_way", "The columns are rearranged from channel by channel to pixel by pixel. It is asked "
                 "for the opposite.",  # 106
-                lambda dense, shape: np.array(dense).T.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(
+                lambda dense, shape: dense.numpy().T.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(
                     np.shape(dense)[::-1])),
         Mistake("by_columns", "The channels are right, but within a channel the pixels go column by column. PyTorch "
                 "flattens row by row.",  # 106
-                lambda dense, shape: np.array(dense).reshape(*shape[1:], shape[0], -1).transpose(3, 2, 1, 0).reshape(
+                lambda dense, shape: dense.numpy().reshape(*shape[1:], shape[0], -1).transpose(3, 2, 1, 0).reshape(
                     np.shape(dense)[::-1])),
         Mistake("width_first", "The rows of `dense` are read as (width, height, channels). They are (height, width, "
                 "channels).",  # 5
-                lambda dense, shape: np.array(dense).reshape(shape[2], shape[1], shape[0], -1).transpose(
+                lambda dense, shape: dense.numpy().reshape(shape[2], shape[1], shape[0], -1).transpose(
                     3, 2, 1, 0).reshape(np.shape(dense)[::-1])),
         Mistake("not_turned", "The inputs are in the right order, but they run along axis 0. The weight of "
                 "`nn.Linear` is (out, in).",
                 lambda dense, shape: from_channels_last(dense, shape).T),
         Mistake("rows_of_channels", "The columns go row by row, and within a row channel by channel. Each channel "
                 "should come as a whole.",  # 106
-                lambda dense, shape: np.array(dense).reshape(*shape[1:], shape[0], -1).transpose(3, 0, 2, 1).reshape(
+                lambda dense, shape: dense.numpy().reshape(*shape[1:], shape[0], -1).transpose(3, 0, 2, 1).reshape(
                     np.shape(dense)[::-1])),
         Mistake("not_flattened", "The order is right; the result is still (out, C, H, W). `nn.Linear` wants (out, in).",
                 lambda dense, shape: from_channels_last(dense, shape).reshape(-1, *shape)),
         Mistake("outputs_taken_for_channels", "The last two axes are taken for each other: after height and width "
                 "come the channels, and the outputs are last.",
-                lambda dense, shape: np.array(dense).reshape(*shape[1:], -1, shape[0]).transpose(2, 3, 0, 1).reshape(
+                lambda dense, shape: dense.numpy().reshape(*shape[1:], -1, shape[0]).transpose(2, 3, 0, 1).reshape(
                     np.shape(dense)[::-1])),
     ],
     alternatives=[channels_last_by_permute, channels_last_by_transpose, channels_last_by_index],
@@ -813,7 +813,7 @@ def tested(inputs, classes, lr=0.1):
         x = (array(x) - array(norm.running_mean)) / np.sqrt(array(norm.running_var) + norm.eps)
         x = x * array(norm.weight.detach()) + array(norm.bias.detach())
         logits = x @ array(linear.weight.detach()).T + array(linear.bias.detach())
-        return float((logits.argmax(axis=1) == np.array(labels)).mean())
+        return float((logits.argmax(axis=1) == labels.numpy()).mean())
 
     net.accuracy = accuracy
     return net
@@ -1300,7 +1300,7 @@ def confusion_matrix(labels, predictions, classes):
     """Oracle: scikit-learn's."""
     from sklearn.metrics import confusion_matrix
 
-    return confusion_matrix(np.array(labels), np.array(predictions), labels=range(classes)).astype(np.int64)
+    return confusion_matrix(labels.numpy(), predictions.numpy(), labels=range(classes)).astype(np.int64)
 
 
 def confusion_by_loop(labels, predictions, classes):
@@ -1324,7 +1324,7 @@ def confusion_by_product(labels, predictions, classes):
 
 def confusion_once(labels, predictions, classes):
     counts = np.zeros((classes, classes), np.int64)
-    counts[np.array(labels), np.array(predictions)] += 1
+    counts[labels.numpy(), predictions.numpy()] += 1
     return counts
 
 
@@ -1333,7 +1333,7 @@ def confusion_with(change):
 
 
 def confusion_of_seen(labels, predictions, classes):
-    seen = int(max(np.max(np.array(labels)), np.max(np.array(predictions)))) + 1
+    seen = int(max(np.max(labels.numpy()), np.max(predictions.numpy()))) + 1
     return confusion_matrix(labels, predictions, seen)
 
 
