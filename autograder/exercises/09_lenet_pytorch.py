@@ -26,9 +26,14 @@ def quarters(seed, *shape, dtype=np.float32):
     return (np.random.default_rng(seed).integers(-8, 9, shape) / 4).astype(dtype)
 
 
+def numpy(tensor):
+    """A tensor, or an array, as an array of its own; np.array(tensor) itself warns."""
+    return np.array(tensor.detach().numpy() if hasattr(tensor, "detach") else tensor)
+
+
 def array(tensor):
-    """A tensor as a float64 array of its own."""
-    return np.array(tensor.numpy(), dtype=float)
+    """The same in float64."""
+    return numpy(tensor).astype(float)
 
 
 # ---------------------------------------------------------------------------- lenet_module
@@ -236,7 +241,7 @@ LENET_MODULE = Exercise(
 
 def from_channels_last(dense, shape):
     """Oracle: where each number comes from, one by one."""
-    dense, (channels, height, width) = dense.numpy(), shape
+    dense, (channels, height, width) = numpy(dense), shape
     out = np.zeros(dense.T.shape, dtype=np.float32)
     for c, h, w in np.ndindex(*shape):
         out[:, (c * height + h) * width + w] = dense[(h * width + w) * channels + c]
@@ -280,35 +285,35 @@ FROM_CHANNELS_LAST = Exercise(
     mistakes=[
         Mistake("transposed_only", "The matrix is turned, but its columns are still in the old order: pixel by "
                 "pixel, with the channels of a pixel side by side. PyTorch wants channel by channel.",  # 106
-                lambda dense, shape: dense.numpy().T),
+                lambda dense, shape: numpy(dense).T),
         Mistake("reshaped_only", "`reshape` gives the right shape and leaves the numbers in the order in which they "
                 "lie. An axis moves only by `permute` or `transpose`.",  # 27
-                lambda dense, shape: dense.numpy().reshape(np.shape(dense)[::-1])),
+                lambda dense, shape: numpy(dense).reshape(dense.shape[::-1])),
         Mistake("the_other_way", "The columns are rearranged from channel by channel to pixel by pixel. It is asked "
                 "for the opposite.",  # 106
-                lambda dense, shape: dense.numpy().T.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(
-                    np.shape(dense)[::-1])),
+                lambda dense, shape: numpy(dense).T.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(
+                    dense.shape[::-1])),
         Mistake("by_columns", "The channels are right, but within a channel the pixels go column by column. PyTorch "
                 "flattens row by row.",  # 106
-                lambda dense, shape: dense.numpy().reshape(*shape[1:], shape[0], -1).transpose(3, 2, 1, 0).reshape(
-                    np.shape(dense)[::-1])),
+                lambda dense, shape: numpy(dense).reshape(*shape[1:], shape[0], -1).transpose(3, 2, 1, 0).reshape(
+                    dense.shape[::-1])),
         Mistake("width_first", "The rows of `dense` are read as (width, height, channels). They are (height, width, "
                 "channels).",  # 5
-                lambda dense, shape: dense.numpy().reshape(shape[2], shape[1], shape[0], -1).transpose(
-                    3, 2, 1, 0).reshape(np.shape(dense)[::-1])),
+                lambda dense, shape: numpy(dense).reshape(shape[2], shape[1], shape[0], -1).transpose(
+                    3, 2, 1, 0).reshape(dense.shape[::-1])),
         Mistake("not_turned", "The inputs are in the right order, but they run along axis 0. The weight of "
                 "`nn.Linear` is (out, in).",
                 lambda dense, shape: from_channels_last(dense, shape).T),
         Mistake("rows_of_channels", "The columns go row by row, and within a row channel by channel. Each channel "
                 "should come as a whole.",  # 106
-                lambda dense, shape: dense.numpy().reshape(*shape[1:], shape[0], -1).transpose(3, 0, 2, 1).reshape(
-                    np.shape(dense)[::-1])),
+                lambda dense, shape: numpy(dense).reshape(*shape[1:], shape[0], -1).transpose(3, 0, 2, 1).reshape(
+                    dense.shape[::-1])),
         Mistake("not_flattened", "The order is right; the result is still (out, C, H, W). `nn.Linear` wants (out, in).",
                 lambda dense, shape: from_channels_last(dense, shape).reshape(-1, *shape)),
         Mistake("outputs_taken_for_channels", "The last two axes are taken for each other: after height and width "
                 "come the channels, and the outputs are last.",
-                lambda dense, shape: dense.numpy().reshape(*shape[1:], -1, shape[0]).transpose(2, 3, 0, 1).reshape(
-                    np.shape(dense)[::-1])),
+                lambda dense, shape: numpy(dense).reshape(*shape[1:], -1, shape[0]).transpose(2, 3, 0, 1).reshape(
+                    dense.shape[::-1])),
     ],
     alternatives=[channels_last_by_permute, channels_last_by_transpose, channels_last_by_index],
     hints=[
@@ -751,8 +756,8 @@ DROPOUT_MODULE = Exercise(
         Mistake("scaled_in_both", "Training is right, but evaluation multiplies by 1 − p as well. In evaluation mode "
                 "nothing is to be done.",  # 103
                 dropout_with(evaluation=lambda x, keep, p: x * (1 - p))),
-        Mistake("multiplied", "What is kept is multiplied by 1 − p. It is divided: fewer values carry the same sum."
-                "",  # 103
+        Mistake("multiplied", "What is kept is multiplied by 1 − p. It is divided: fewer values carry the same "
+                "sum.",  # 103
                 dropout_with(lambda x, keep, p: x * keep * (1 - p))),
         Mistake("divided_by_p", "What is kept is divided by p, the share that is dropped. Divide by the share that is "
                 "kept.",  # 103
@@ -813,7 +818,7 @@ def tested(inputs, classes, lr=0.1):
         x = (array(x) - array(norm.running_mean)) / np.sqrt(array(norm.running_var) + norm.eps)
         x = x * array(norm.weight.detach()) + array(norm.bias.detach())
         logits = x @ array(linear.weight.detach()).T + array(linear.bias.detach())
-        return float((logits.argmax(axis=1) == labels.numpy()).mean())
+        return float((logits.argmax(axis=1) == numpy(labels)).mean())
 
     net.accuracy = accuracy
     return net
@@ -906,8 +911,8 @@ TEST_ACCURACY = Exercise(
     random=random_accuracy,
     mistakes=[
         Mistake("mode_not_set", "The network is tested in the mode in which it was left, here training mode: batch "
-                "norm used the statistics of the test batch, and changed its running ones. Begin with `self.eval()`."
-                "",  # 102
+                "norm used the statistics of the test batch, and changed its running ones. Begin with "
+                "`self.eval()`.",  # 102
                 with_method("accuracy", mode_left)),
         Mistake("mean_of_the_batches", "It averages the accuracies of the batches. If the last one is smaller, its "
                 "images count for more than the others; count right answers, and divide once.",
@@ -1300,7 +1305,7 @@ def confusion_matrix(labels, predictions, classes):
     """Oracle: scikit-learn's."""
     from sklearn.metrics import confusion_matrix
 
-    return confusion_matrix(labels.numpy(), predictions.numpy(), labels=range(classes)).astype(np.int64)
+    return confusion_matrix(numpy(labels), numpy(predictions), labels=range(classes)).astype(np.int64)
 
 
 def confusion_by_loop(labels, predictions, classes):
@@ -1324,7 +1329,7 @@ def confusion_by_product(labels, predictions, classes):
 
 def confusion_once(labels, predictions, classes):
     counts = np.zeros((classes, classes), np.int64)
-    counts[labels.numpy(), predictions.numpy()] += 1
+    counts[numpy(labels), numpy(predictions)] += 1
     return counts
 
 
@@ -1333,7 +1338,7 @@ def confusion_with(change):
 
 
 def confusion_of_seen(labels, predictions, classes):
-    seen = int(max(np.max(labels.numpy()), np.max(predictions.numpy()))) + 1
+    seen = int(max(np.max(numpy(labels)), np.max(numpy(predictions)))) + 1
     return confusion_matrix(labels, predictions, seen)
 
 
