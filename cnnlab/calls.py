@@ -26,6 +26,7 @@ import numpy as np
 
 from cnnlab import modules
 from cnnlab.compare import Difference, compare, describe
+from cnnlab.notebook import name_of
 from cnnlab.probes import Probe, strided
 
 CALL_LIMIT = 5.0  # seconds for one call; a right answer to a probe takes milliseconds
@@ -317,7 +318,7 @@ def stopped_says() -> str:
 def _explain(error, function) -> str:
     if _is_stub(error):
         if not _is_own_stub(error, function):
-            return f"It calls `{_innermost(error)}`, which is not written yet. Complete that one first."
+            return f"It calls `{name_of(_innermost(error))}`, which is not written yet. Complete that one first."
         return "Not written yet. Replace `raise NotImplementedError()` with your code."
     if isinstance(error, Stopped):
         text = stopped_says()
@@ -346,13 +347,14 @@ def _is_stub(error):
 
 def _is_own_stub(error, function):
     """True if `function`, or a method of the class `function`, is what is not written yet."""
-    return _is_stub(error) and _innermost(error) in [code.co_name for code in _codes(function)]
+    # `is`: stubs look alike, and so code of different classes may be equal.
+    return _is_stub(error) and any(_innermost(error) is code for code in _codes(function))
 
 
 def _innermost(error):
-    """The name of the student's function in which `error` was raised."""
-    frames = _own_frames(error)
-    return frames[-1].name if frames else ""
+    """The code of the student's function in which `error` was raised, or else of where it was raised."""
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return ([code for code in codes if _is_own(code.co_filename)] or codes)[-1]
 
 
 def _codes(function):
@@ -363,10 +365,12 @@ def _codes(function):
 
 def _own_frames(error):
     """The frames of the student's code, not those inside NumPy, Python's library or cnnlab."""
-    here = str(Path(__file__).parent)
-    return [f for f in traceback.extract_tb(error.__traceback__)
-            if not f.filename.startswith(here) and "site-packages" not in f.filename
-            and f"{os.sep}lib{os.sep}python" not in f.filename]
+    return [f for f in traceback.extract_tb(error.__traceback__) if _is_own(f.filename)]
+
+
+def _is_own(filename):
+    return not (filename.startswith(str(Path(__file__).parent)) or "site-packages" in filename
+                or f"{os.sep}lib{os.sep}python" in filename)
 
 
 def _at_line(error):

@@ -20,11 +20,17 @@ def _explain(shell, etype, value, tb, tb_offset=None):
 
 
 def _unfinished(value, tb):
-    frame = traceback.extract_tb(tb)[-1]
-    if "raise NotImplementedError" not in (frame.line or ""):
+    if "raise NotImplementedError" not in (traceback.extract_tb(tb)[-1].line or ""):
         return None
-    what = f"`{frame.name}`" if frame.name.isidentifier() else "The exercise"
+    *_, (frame, _) = traceback.walk_tb(tb)
+    name = name_of(frame.f_code)
+    what = "The exercise" if "<" in name else f"`{name}`"
     return f"Not yet: {what} is not written. Complete its cell, run it, then run this one again."
+
+
+def name_of(code) -> str:
+    """What a reader calls the function with this code, or the class whose `__init__` it is."""
+    return code.co_qualname.rpartition("<locals>.")[2].removesuffix(".__init__")
 
 
 def _undefined(value, tb):

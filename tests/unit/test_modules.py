@@ -92,6 +92,22 @@ def test_a_mistake_is_named_and_the_first_layer_that_differs_shown(shipped):
             in report.text(verdict))
 
 
+class Unwritten(nn.Module):
+    def __init__(self, c_in, c_out):
+        super().__init__()
+        raise NotImplementedError()
+
+
+def test_a_class_that_calls_an_unwritten_one_is_not_told_that_it_is_not_written_itself(shipped):
+    class Calls(nn.Module):
+        def __init__(self, c_in, c_out):
+            super().__init__()
+            self.block = Unwritten(c_in, c_out)
+
+    assert "It calls `Unwritten`, which is not written yet." in report.text(judge(shipped, Local(Calls)))
+    assert "not written yet" in report.text(judge(shipped, Local(Unwritten))).splitlines()[0]
+
+
 def test_a_module_that_changes_its_input_is_told(shipped):
     assert "`x` is not what it was" in report.text(judge(shipped, Local(InPlace)))
 
