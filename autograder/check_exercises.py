@@ -76,6 +76,7 @@ def functions(notebook, released=None) -> tuple[dict, dict]:
     Without `released`, the student version, there are no stubs.
     """
     import matplotlib
+    import matplotlib.pyplot as plt
 
     matplotlib.use("agg")
     stub_cells = {c.metadata.nbgrader.grade_id: c.source for c in (released.cells if released else [])
@@ -96,6 +97,7 @@ def functions(notebook, released=None) -> tuple[dict, dict]:
         elif name or _defines(cell.source):
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(cell.source, f"<{name or cell.id}>", "exec"), namespace)
+            plt.close("all")  # as a front end does after each cell
     return solved, stubs
 
 

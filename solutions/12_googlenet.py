@@ -26,6 +26,8 @@ from cnnlab import check, hint, plots
 from cnnlab.data import digits, photo
 from cnnlab.training import fit
 
+torch.set_num_threads(1)  # the network trained at the end is so small that threads would only wait for each other
+
 # %% [markdown]
 # ## One layer, several sizes
 #
