@@ -22,7 +22,7 @@
 # %%
 import numpy as np
 
-from cnnlab import check, data, hint, plots
+from cnnlab import check, course, data, hint, plots
 
 # %% [markdown]
 # An image is an array of numbers. This one is grey: one number per pixel, 0 for black, 1 for white. Its shape
@@ -167,6 +167,22 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # 3. Ask for a hint.
 # 4. Explain aloud, line by line, what the shapes are. Most errors in this course are shapes.
 # 5. Go on. An unfinished exercise says so, and the others can be done without it unless they use its function.
+
+# %% [markdown]
+# ## The way through the course
+#
+# A line in the map below leads to each notebook from those that it builds on. Seventeen rows are a long way; the map
+# also shows the short cuts.
+#
+# **Predict.** You want to know as soon as possible what a trained network looks at in an image. Which notebooks can you
+# leave out?
+
+# %%
+course.draw_map()
+
+# %% [markdown]
+# Follow the lines from 16 upwards: 09, 08, 06, 05, and from there one by one to 00. So 07 can wait, and so can 10 to 15.
+# The notebooks up to 08 need NumPy alone; those after it use PyTorch.
 
 # %% [markdown]
 # ## Summary
