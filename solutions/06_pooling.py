@@ -317,8 +317,8 @@ print(f"in {unseen:.0%} of the windows the strongest response is negative, and t
 # responses there are among the strongest; in 48 % of the windows the strongest response is one it does not see.
 #
 # L2 keeps both signs and lets every pixel have a say. It shows how much edge there is in a window, and no longer which
-# way it goes. Most networks have a ReLU between convolution and pooling, which sets negative values to 0 (notebook 08):
-# in what is left, nothing cancels and the maximum misses nothing.
+# way it goes. After a ReLU, which sets negative values to 0 (notebook 08), nothing cancels and the maximum misses
+# nothing.
 
 # %% [markdown]
 # ## L2 pooling over features
