@@ -4,8 +4,9 @@
 # This notebook shows how the course works: what an exercise is, how its check talks to you, where to get a
 # hint, and how to hand in. It takes about fifteen minutes, needs no download, and its one exercise turns
 # green within a minute.
-#
-# **What you will be able to do**
+
+# %% [markdown]
+# ## What you will be able to do
 #
 # - run a notebook from top to bottom and know what state it is in;
 # - complete an exercise, and read what its check says when it is wrong;
@@ -195,8 +196,11 @@ course.draw_map()
 # | get help | `hint("id")`, up to four times |
 # | see your points | the first line of its check |
 # | hand in | save, then *Submit* or give the file to your instructor |
+
+# %% [markdown]
+# ## Where to read more
 #
-# **Where to read more.** On why this course asks you to predict before you run: Crouch, Fagen, Callan and Mazur,
-# *Classroom demonstrations: Learning tools or entertainment?*, American Journal of Physics, 2004. On the tool that
-# grades: Project Jupyter et al., *nbgrader: A Tool for Creating and Grading Assignments in the Jupyter Notebook*,
-# Journal of Open Source Education, 2019.
+# - Catherine Crouch, Adam Fagen, Paul Callan and Eric Mazur, *Classroom demonstrations: learning tools or
+#   entertainment?*, American Journal of Physics, 2004: why this course asks you to predict before you run.
+# - Project Jupyter and others, *nbgrader: a tool for creating and grading assignments in the Jupyter notebook*,
+#   Journal of Open Source Education, 2019: the tool that grades.

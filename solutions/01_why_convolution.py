@@ -35,9 +35,9 @@ from cnnlab.data import digits, grey, photo
 #
 # $$y = w_0x_0 + w_1x_1 + \dots + w_{M-1}x_{M-1} + b$$
 #
-# $N$ such units side by side make a **dense** layer, also called *fully connected*. Its weights form a table
-# $W$ with a row for each unit and a column for each pixel, so the whole layer is $y = Wx + b$. Weights and
-# biases are its **parameters**: nobody sets them, they are learned from examples.
+# $N$ such units side by side make a **dense** layer, also called *fully connected* or *linear*. Its weights
+# form a table $W$ with a row for each unit and a column for each pixel, so the whole layer is $y = Wx + b$. Weights
+# and biases are its **parameters**: nobody sets them, they are learned from examples.
 
 # %%
 image = np.array([[0.0, 1, 2], [3, 4, 5]])                            # 2x3 pixels
