@@ -244,7 +244,7 @@ check("locally_connected", locally_connected)
 # %% [markdown]
 # ## Idea 2: shared weights
 #
-# If the same features recur anywhere, a unit that finds an upright edge is of use in every place. Why should
+# If the same features recur anywhere, a unit that finds a vertical edge is of use in every place. Why should
 # each place learn it anew? Give **all units the same weights** and the same bias. The weights are then called a
 # **kernel**.
 
@@ -362,7 +362,8 @@ print("output moves along with the digit:", moves_along)
 # kernels made by hand; a network learns its own.
 
 # %%
-kernels = {"upright edges": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "level edges": [[-1, -2, -1], [0, 0, 0], [1, 2, 1]],
+kernels = {"vertical edges": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
+           "horizontal edges": [[-1, -2, -1], [0, 0, 0], [1, 2, 1]],
            "slanting edges": [[0, 1, 2], [-1, 0, 1], [-2, -1, 0]], "spots": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]}
 tower = china[:420].reshape(105, 4, 160, 4).mean(axis=(1, 3))[5:85, 15:95]     # (80, 80)
 maps = {name: convolution(tower, np.array(k, dtype=float)) for name, k in kernels.items()}
@@ -703,7 +704,7 @@ check("weights_for_shuffled", weights_for_shuffled)
 # from the shuffled ones, with the same weights in other places. It never knew which pixels are neighbours.
 #
 # A convolution cannot follow: its window reads nine pixels that have nothing to do with each other. Below, the
-# dense layer from before and an upright-edge kernel, on the digit and on its shuffled copy.
+# dense layer from before and a vertical-edge kernel, on the digit and on its shuffled copy.
 
 # %%
 order = np.random.default_rng(5).permutation(here.size)
