@@ -6,7 +6,7 @@ import difflib
 
 from torch import nn
 
-from solutions.gpu.models import alexnet, cifar_resnet, googlenet, lenet, resnet, vgg, zfnet
+from solutions.gpu.models import alexnet, cifar_resnet, efficientnet, googlenet, inception_v3, lenet, resnet, vgg, zfnet
 
 NETWORKS = (
     lenet.NETWORKS
@@ -16,6 +16,8 @@ NETWORKS = (
     | googlenet.NETWORKS
     | resnet.NETWORKS
     | cifar_resnet.NETWORKS
+    | efficientnet.NETWORKS
+    | inception_v3.NETWORKS
 )
 
 
