@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.sources import ROOT
-from solutions.gpu.models import NETWORKS, __main__, cifar_resnet, create, lenet, resnet, vgg
+from solutions.gpu.models import NETWORKS, __main__, cifar_resnet, create, lenet, residual, resnet, vgg
 from solutions.gpu.models.alexnet import LocalResponseNorm
 from solutions.gpu.models.efficientnet import EfficientNet
 from solutions.gpu.models.googlenet import INCEPTIONS
@@ -26,7 +26,7 @@ SMALL = {
     "lenet": (lenet.LeNet, 1),
     "lenet of 1998": (lenet.HistoricLeNet, 1),
     "googlenet": (partial(create, "googlenet_no_heads", num_classes=10), 3),
-    "bottlenecks": (partial(resnet.ResNet, resnet.Bottleneck, (1, 1, 1, 1), num_classes=10), 3),
+    "bottlenecks": (partial(resnet.ResNet, residual.Bottleneck, (1, 1, 1, 1), 256, num_classes=10), 3),
     "padded shortcuts": (partial(cifar_resnet.cifar_resnet, 8), 3),
     "plain": (partial(cifar_resnet.cifar_resnet, 8, shortcut=None), 3),
     "efficientnet": (partial(EfficientNet, 0.25, 0.3, 0.2, num_classes=10), 3),
@@ -235,7 +235,8 @@ def test_channels_last_gives_the_same_and_stays_so(name):
     model, x = (v.to(memory_format=torch.channels_last) for v in (model, x))
     maps = []
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, LocalResponseNorm, lenet.Subsample, resnet.BasicBlock)):
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, LocalResponseNorm, lenet.Subsample,
+                               residual.ResidualBlock)):
             module.register_forward_hook(lambda m, x, y: maps.append(y))
     torch.testing.assert_close(model(x), y, rtol=1e-3, atol=1e-3 * y.abs().max().item())
     assert len(maps) >= 2 and all(y.is_contiguous(memory_format=torch.channels_last) for y in maps)
@@ -324,7 +325,7 @@ def test_the_code_that_f6_draws_wins_at_distance_0():
 
 @pytest.mark.parametrize(("shortcut", "shape"), [("A", (4, 8, 2)), ("B", (4, 8, 2)), ("A", (4, 4, 1))])
 def test_a_block_that_computes_nothing_passes_its_shortcut_on(shortcut, shape):
-    block = resnet.BasicBlock(*shape, shortcut).eval()
+    block = residual.BasicBlock(*shape, shortcut).eval()
     nn.init.zeros_(block.bn2.weight)
     x = torch.randn(2, 4, 5, 6)
     expected = x[:, :, ::shape[2], ::shape[2]]
@@ -337,7 +338,7 @@ def test_a_block_that_computes_nothing_passes_its_shortcut_on(shortcut, shape):
 
 
 def test_a_plain_block_passes_nothing_on():
-    block = resnet.BasicBlock(4, 4, 1, None).eval()
+    block = residual.BasicBlock(4, 4, 1, None).eval()
     nn.init.zeros_(block.bn2.weight)
     assert not block(torch.randn(2, 4, 5, 6)).any() and not [k for k in block.state_dict() if "shortcut" in k]
 
@@ -402,7 +403,7 @@ def test_inception_v3_has_one_more_output_while_it_trains():
 
 def test_first_weights_are_those_of_the_papers():
     torch.manual_seed(0)
-    model = resnet.ResNet(resnet.BasicBlock, (1, 1, 1, 1))
+    model = resnet.ResNet(residual.BasicBlock, (1, 1, 1, 1), 64)
     assert model.conv5_x[0].conv1.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
     assert not model.fc.bias.any() and (model.bn1.weight == 1).all()
     model = create("alexnet", num_classes=2)
