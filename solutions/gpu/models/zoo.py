@@ -6,7 +6,23 @@ import difflib
 
 from torch import nn
 
-from solutions.gpu.models import alexnet, cifar_resnet, efficientnet, googlenet, inception_v3, lenet, resnet, vgg, zfnet
+from solutions.gpu.models import (
+    alexnet,
+    cifar_resnet,
+    densenet,
+    efficientnet,
+    googlenet,
+    inception_v3,
+    lenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    resnet,
+    resnext,
+    senet,
+    vgg,
+    wide_resnet,
+    zfnet,
+)
 
 NETWORKS = (
     lenet.NETWORKS
@@ -16,6 +32,12 @@ NETWORKS = (
     | googlenet.NETWORKS
     | resnet.NETWORKS
     | cifar_resnet.NETWORKS
+    | wide_resnet.NETWORKS
+    | resnext.NETWORKS
+    | senet.NETWORKS
+    | densenet.NETWORKS
+    | mobilenet_v1.NETWORKS
+    | mobilenet_v2.NETWORKS
     | efficientnet.NETWORKS
     | inception_v3.NETWORKS
 )
