@@ -6,7 +6,9 @@ import difflib
 
 from torch import nn
 
-from solutions.gpu.models import alexnet, cifar_resnet, efficientnet, googlenet, inception_v3, lenet, resnet, vgg, zfnet
+from solutions.gpu.models import (
+    alexnet, cifar_resnet, efficientnet, fcn, googlenet, inception_v3, lenet, resnet, vgg, zfnet,
+)
 
 NETWORKS = (
     lenet.NETWORKS
@@ -18,6 +20,7 @@ NETWORKS = (
     | cifar_resnet.NETWORKS
     | efficientnet.NETWORKS
     | inception_v3.NETWORKS
+    | fcn.NETWORKS
 )
 
 
