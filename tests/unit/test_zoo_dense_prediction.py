@@ -166,7 +166,8 @@ def test_the_mirror_image_of_an_image_gives_the_mirror_image_of_the_result(strid
     model = tiny_fcn(stride, kind)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
-            layer.weight.data = (layer.weight + layer.weight.flip(2) + layer.weight.flip(3) + layer.weight.flip(2, 3)) / 4
+            w = layer.weight
+            layer.weight.data = (w + w.flip(2) + w.flip(3) + w.flip(2, 3)) / 4
     x = torch.randn(1, 3, size, size + 32)
     with torch.no_grad():
         y = model(x)

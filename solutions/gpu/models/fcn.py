@@ -120,7 +120,8 @@ class FCN(nn.Module):
     """A segmentation network for images (N, in_channels, H, W) of any size; returns logits (N, num_classes, H, W).
 
     backbone: gives maps of strides 8, 16 and 32, as `VGGBackbone` does.  stride: of the finest maps that are used, 32,
-    16 or 8.  The scores of classes start with weights of 0, as in section 4.3, so skip connections change nothing at first.
+    16 or 8.  The scores of classes start with weights of 0, as in section 4.3; so skip connections change nothing at
+    first.
     """
 
     def __init__(self, backbone: nn.Module, stride: int, num_classes: int = 21):

@@ -7,7 +7,7 @@ import difflib
 from torch import nn
 
 from solutions.gpu.models import (
-    alexnet, cifar_resnet, efficientnet, fcn, googlenet, inception_v3, lenet, resnet, vgg, zfnet,
+    alexnet, cifar_resnet, efficientnet, fcn, googlenet, inception_v3, lenet, nasnet, resnet, vgg, zfnet,
 )
 
 NETWORKS = (
@@ -20,6 +20,7 @@ NETWORKS = (
     | cifar_resnet.NETWORKS
     | efficientnet.NETWORKS
     | inception_v3.NETWORKS
+    | nasnet.NETWORKS
     | fcn.NETWORKS
 )
 
