@@ -32,6 +32,7 @@ SMALL = {
     "plain": (partial(cifar_resnet.cifar_resnet, 8, shortcut=None), 3),
     "efficientnet": (partial(EfficientNet, 0.25, 0.3, 0.2, num_classes=10), 3),
     "nasnet": (partial(NASNet, 1, 48, 8, False, 0.0, num_classes=10), 3),
+    "enet": (partial(create, "enet_classifier", num_classes=10), 3),
 }
 LARGE = ["alexnet", "zfnet", "vgg11_lrn"]
 small = pytest.mark.parametrize("name", SMALL)
@@ -164,6 +165,7 @@ def test_googlenets_table_1():
     ("plain34", [(64, 112), (64, 56), (128, 28), (256, 14), (512, 7)]),
     ("cifar_resnet20", [(16, 32), (32, 16), (64, 8)]),
     ("inception_v3", [(32, 149), (32, 147), (64, 147), (64, 73), (80, 73), (192, 71), (192, 35), (96, 17), (192, 8)]),
+    ("enet_classifier", [(16, 112), (64, 56), (128, 56), (256, 28), (512, 14), (1024, 7)]),
     ("efficientnet_b0", [(32, 112), (16, 112), (24, 56), (40, 28), (80, 14), (112, 14), (192, 7), (320, 7),
                          (1280, 7)])])
 def test_the_maps_shrink_as_in_the_papers_table(name, sizes):
@@ -198,7 +200,8 @@ def test_depth_is_the_number_of_layers_with_weights_on_the_way_through():
                                     ["zfnet", "zfnet_wide"], ["vgg11", "vgg11_lrn", "vgg16_c_bn"],
                                     ["googlenet", "googlenet_torchvision"], ["plain18", "resnet18", "resnet50_v1_5"],
                                     ["cifar_plain20", "cifar_resnet110"], ["inception_v3", "inception_v3_no_heads"],
-                                    ["efficientnet_b0", "efficientnet_b5"], ["nasnet_mobile", "nasnet_cifar"]])
+                                    ["efficientnet_b0", "efficientnet_b5"], ["nasnet_mobile", "nasnet_cifar"],
+                                    ["enet_classifier"]])
 def test_any_number_of_classes_and_channels(family):
     for name in family:
         assert on_meta(name, num_classes=7, in_channels=2).eval()(image(name, N=3, C=2)).shape == (3, 7)
@@ -207,7 +210,7 @@ def test_any_number_of_classes_and_channels(family):
 @pytest.mark.parametrize(("name", "least"), [("alexnet", 67), ("alexnet_torchvision", 63), ("zfnet", 47), ("vgg11", 32),
                                              ("googlenet", 31), ("googlenet_torchvision", 15), ("resnet50", 1),
                                              ("cifar_resnet20", 1), ("inception_v3", 75), ("efficientnet_b0", 1),
-                                             ("nasnet_mobile", 3), ("nasnet_cifar", 1)])
+                                             ("nasnet_mobile", 3), ("nasnet_cifar", 1), ("enet_classifier", 31)])
 def test_images_of_other_sizes_work_from_the_least_on(name, least):
     for size in ((least, least + 40), (least + 301, least)):
         assert blank(name)(image(name, N=1, size=size)).shape[0] == 1
@@ -244,7 +247,7 @@ def test_channels_last_gives_the_same_and_stays_so(name):
     assert len(maps) >= 2 and all(y.is_contiguous(memory_format=torch.channels_last) for y in maps)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("bottlenecks", "nasnet")])
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("bottlenecks", "nasnet", "enet")])
 def test_networks_compile_into_one_graph(name):
     torch._dynamo.reset()
     model, x = make(name)

@@ -7,7 +7,7 @@ import difflib
 from torch import nn
 
 from solutions.gpu.models import (
-    alexnet, cifar_resnet, efficientnet, fcn, googlenet, inception_v3, lenet, nasnet, resnet, vgg, zfnet,
+    alexnet, cifar_resnet, efficientnet, enet, fcn, googlenet, inception_v3, lenet, nasnet, resnet, vgg, zfnet,
 )
 
 NETWORKS = (
@@ -22,6 +22,7 @@ NETWORKS = (
     | inception_v3.NETWORKS
     | nasnet.NETWORKS
     | fcn.NETWORKS
+    | enet.NETWORKS
 )
 
 
