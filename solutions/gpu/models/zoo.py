@@ -11,11 +11,14 @@ from solutions.gpu.models import (
     cifar_resnet,
     densenet,
     efficientnet,
+    enet,
+    fcn,
     googlenet,
     inception_v3,
     lenet,
     mobilenet_v1,
     mobilenet_v2,
+    nasnet,
     resnet,
     resnext,
     senet,
@@ -40,6 +43,9 @@ NETWORKS = (
     | mobilenet_v2.NETWORKS
     | efficientnet.NETWORKS
     | inception_v3.NETWORKS
+    | nasnet.NETWORKS
+    | fcn.NETWORKS
+    | enet.NETWORKS
 )
 
 
