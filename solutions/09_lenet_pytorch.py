@@ -162,6 +162,7 @@ for name, parameter in small.named_parameters():
 #   and without padding.
 # - C5, F6 and the output are `nn.Linear` with biases and 120, 84 and `classes` outputs.
 # - ReLU follows C1, C3, C5 and F6. Max pooling, 2×2 at stride 2, follows the ReLUs of C1 and C3.
+# - Make the layers in the order C1, C3, C5, F6, output: a later cell fills them in this order.
 # - `forward(x)`: x (N, channels, 32, 32) gives logits (N, classes).
 #
 # If you are stuck, run `hint("lenet_module")` in a cell of your own, and again for more.
@@ -254,7 +255,7 @@ def carry(arrays, net):
 
 # %% [markdown]
 # `copy_` writes into the parameter's own memory (a trailing `_` means *in place*), converts the dtype, and refuses a
-# wrong shape. If it does so here, your layers were made in another order than C1, C3, C5, F6, output.
+# wrong shape. If it does so here, your layers were not made in the order C1, C3, C5, F6, output.
 #
 # **Predict.** The same 32 images, the same weights, float64. Will the logits and the eleven numbers and arrays that
 # follow, loss and gradients, be equal? To the last digit?

@@ -503,7 +503,8 @@ check("alexnet_features", AlexNetFeatures)
 #
 # - `forward(x)`: x (N, c_in, side, side), flattened in PyTorch's order, goes through FC6 and FC7, with `hidden`
 #   outputs each, and FC8, with `classes` outputs. All have biases;
-# - after FC6 and after FC7 come ReLU and then dropout with probability `p`, from 0 to 1, in training mode only;
+# - after FC6 and after FC7 come ReLU and then dropout with probability `p`, from 0 to 1, in training mode only, as
+#   `nn.Dropout` does it: what is kept is divided by 1 − p;
 # - return logits (N, classes): nothing follows FC8.
 #
 # The check uses `p=1` too. What must then come out in training mode?

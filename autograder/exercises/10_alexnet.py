@@ -609,6 +609,16 @@ def features(channels, kernels, strides, paddings, groups=(1,) * 5, relu=(True,)
     return nn.Sequential(*stages)
 
 
+def norm_in_each_tower(channels=(3, 96, 256, 384, 384, 256), groups=1):
+    import torch
+    from torch import nn
+
+    norm = nn.LocalResponseNorm(5, **PAPERS_NORM)
+    halves = module(lambda x, _: torch.cat([norm(half) for half in x.chunk(groups, dim=1)], dim=1))
+    return nn.Sequential(*(halves if isinstance(m, nn.LocalResponseNorm) else m
+                           for m in alexnet_features(channels, groups)))
+
+
 def alexnet(changes=None, groups_of=lambda g: (1, g, 1, g, g)):
     """AlexNet's features with some settings changed, as a function like the student's."""
     def build(channels=(3, 96, 256, 384, 384, 256), groups=1):
@@ -660,9 +670,9 @@ def alexnet_by_parts(channels=(3, 96, 256, 384, 384, 256), groups=1):
 
 
 def features_steps(seed, channels, height, width):
-    return [("count_parameters", {}), ("layers", {"input_size": (2, channels[0], height, width)}),
-            ("set_weights", {"seed": seed}), ("eval", None), ("forward", {""
-                                                              "x": ints(seed, 1, channels[0], height, width)})]
+    return [("layers", {"input_size": (2, channels[0], height, width)}), ("count_parameters", {}),
+            ("set_weights", {"seed": seed}), ("eval", None),
+            ("forward", {"x": ints(seed, 1, channels[0], height, width)})]
 
 
 SMALL = (1, 4, 6, 8, 10, 12)
@@ -675,7 +685,7 @@ def features_probe(groups, channels, seed, height, width):
 
 
 def large_steps(size):
-    return [("count_parameters", {}), ("layers", {"input_size": (1, 3, size, size)})]
+    return [("layers", {"input_size": (1, 3, size, size)}), ("count_parameters", {})]
 
 
 def random_features(rng):
@@ -740,6 +750,9 @@ ALEXNET_FEATURES = Exercise(
         Mistake("conv3_in_place_of_conv2", "One tower is right. In two towers the groups begin at CONV2; CONV3 reads "
                 "everything.",
                 alexnet(groups_of=lambda g: (1, 1, g, g, g))),
+        Mistake("norm_in_each_tower", "One tower is right, and with two the layers that learn. NORM is applied to each "
+                "half on its own; here it runs over all maps, also across the seam.",
+                norm_in_each_tower),
     ],
     alternatives=[alexnet_by_functions, alexnet_by_parts],
     hints=[
@@ -905,14 +918,15 @@ ZFNET_FEATURES = Exercise(
 # ---------------------------------------------------------------------------- alexnet_classifier
 
 def classifier(c_in, side, hidden, classes, p, *, flatten=lambda x: x.flatten(1), inputs=None, drops=(0, 1, 1, 0),
-               relu=(True, True, False), bias=True, always=False, end=None):
+               relu=(True, True, False), bias=True, always=False, doubled=True, end=None):
     """Three linear layers.  drops: is there dropout before FC6, after FC6, after FC7, after FC8."""
     import torch
     from torch import nn
     from torch.nn import functional as F
 
     def drop(x, training):
-        return F.dropout(x, p, training or always)
+        y = F.dropout(x, p, training or always)
+        return y if doubled or not training else y * (1 - p)
 
     widths = [inputs or c_in * side * side, hidden, hidden, classes]
     parts = [module(lambda x, _: flatten(x))] + [module(drop)] * drops[0]
@@ -973,25 +987,32 @@ def averaged_maps(c_in=256, side=6, hidden=4096, classes=1000, p=0.5):
     return classifier(c_in, side, hidden, classes, p, flatten=lambda x: x.mean((2, 3)), inputs=c_in)
 
 
+# A probability so small that, with the random numbers of a check, nothing is dropped, however the dropout is written.
+# What is kept is still divided by 1 - p: that shows where there is a dropout, and whether it divides.
+SELDOM = 0.0005
+
+
 def classifier_probe(c_in, side, hidden, classes, p, seed, n):
     x, x2 = ints(seed, n, c_in, side, side), ints(seed + 1, n, c_in, side, side)
     return call(c_in, side, hidden, classes, p, device="cpu", steps=[
-        ("count_parameters", {}), ("layers", {"input_size": (n, c_in, side, side)}), ("set_weights", {"seed": seed}),
+        ("layers", {"input_size": (n, c_in, side, side)}), ("count_parameters", {}), ("set_weights", {"seed": seed}),
         ("eval", None), ("forward", {"x": x}), ("train", None), ("forward", {"x2": x2})])
 
 
 def random_classifier(rng):
     c_in, side, n = (int(rng.integers(low, high)) for low, high in [(2, 5), (1, 4), (1, 4)])
-    hidden, classes = (int(v) for v in rng.permutation(np.arange(5, 12))[:2])
-    return classifier_probe(c_in, side, hidden, classes, float(rng.integers(0, 2)), int(rng.integers(10**6)), n)
+    # Not c_in·side² = 8 hidden units: FC6 and FC7 would have one shape, and the order in which they are made would count.
+    hidden, classes = (int(v) for v in rng.permutation([5, 6, 7, 9, 10, 11])[:2])
+    return classifier_probe(c_in, side, hidden, classes, float(rng.choice([0, 1, SELDOM])), int(rng.integers(10**6)), n)
 
 
 ALEXNET_CLASSIFIER = Exercise(
     id="alexnet_classifier", points=2, forbidden=FORBIDDEN_TORCH,
     oracle=alexnet_classifier,
-    probes=[call(device="meta", steps=[("count_parameters", {}), ("layers", {"input_size": (2, 256, 6, 6)})]),
+    probes=[call(device="meta", steps=[("layers", {"input_size": (2, 256, 6, 6)}), ("count_parameters", {})]),
             classifier_probe(1, 1, 3, 2, 0.0, 1, 1), classifier_probe(2, 2, 5, 3, 0.0, 2, 2),
             classifier_probe(2, 2, 5, 3, 1.0, 3, 2), classifier_probe(3, 3, 6, 4, 1.0, 4, 1),
+            classifier_probe(3, 1, 6, 4, SELDOM, 6, 2),
             classifier_probe(3, 3, 6, 4, 0.0, 5, 3)],
     random=random_classifier,
     mistakes=[
@@ -1008,6 +1029,12 @@ ALEXNET_CLASSIFIER = Exercise(
                 "after FC7. Dropout belongs after the ReLU of FC6 and of FC7 (torchvision has it before the two "
                 "layers).",
                 classified(drops=(1, 1, 0, 0))),
+        Mistake("nothing_dropped_behind_fc6", "The dropout after FC6 is missing. With p = 1 this does not show, since "
+                "the one after FC7 drops everything; with a small p it does.",
+                classified(drops=(0, 0, 1, 0))),
+        Mistake("not_divided", "With p = 0 and with p = 1 it is right. For a p between them, what dropout keeps in "
+                "training is divided by 1 - p, so that the mean stays.",  # 103
+                classified(doubled=False)),
         Mistake("dropout_on_the_logits", "Logits are dropped: there is a dropout after FC8.",
                 classified(drops=(0, 1, 1, 1))),
         Mistake("dropout_in_evaluation", "Dropout acts in evaluation mode too. `nn.Dropout` knows the mode; "

@@ -361,14 +361,15 @@ class BlockByHand(nn.Module):
 
 def value_steps(x, like, seed, mode="eval", gradient=None, structure=True):
     """Structure first, then values; the gradient for an output of shape `gradient`, where it is given."""
-    steps = [("count_parameters", {}), ("layers", {"input_size": x.shape})] if structure else []
+    steps = [("layers", {"input_size": x.shape}), ("count_parameters", {})] if structure else []
     steps += [("set_weights", {"seed": like}), (mode, {}), ("forward", {"x": x})]
     return steps + ([("gradient", {"x2": x, "dy": quarters(seed + 1, *gradient)})] if gradient else [])
 
 
-def counted(*args, part, **settings):
-    """A probe that only counts, so that it still says something where a module cannot be used."""
-    return call(*args, **settings, part=part, device="cpu", steps=[("count_parameters", {})])
+def counted(*args, input_size, part, **settings):
+    """A probe of the structure alone, so that it still says something where the check cannot set the weights."""
+    return call(*args, **settings, part=part, device="cpu", steps=[("layers", {"input_size": input_size}),
+                                                                   ("count_parameters", {})])
 
 
 def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="",
@@ -393,7 +394,8 @@ def random_block(rng):
 VGG_BLOCK = Exercise(
     id="vgg_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGGBlock,
-    probes=[counted(2, 4, (3, 3), part=PLAIN), counted(2, 4, (3, 3), batch_norm=True, part=NORMED),
+    probes=[counted(2, 4, (3, 3), input_size=(2, 2, 8, 9), part=PLAIN),
+            counted(2, 4, (3, 3), batch_norm=True, input_size=(2, 2, 8, 9), part=NORMED),
             block_call(1, 2, (3,), size=(1, 4, 5), part=PLAIN), block_call(2, 3, (3, 3), seed=2, part=PLAIN),
             block_call(3, 2, (3, 3, 3), size=(1, 7, 8), seed=4, part=PLAIN),
             block_call(2, 3, (3, 3, 1), size=(1, 8, 7), seed=6, part=PLAIN),
@@ -578,7 +580,8 @@ def random_features(rng):
 VGG_FEATURES = Exercise(
     id="vgg_features", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=vgg_features,
-    probes=[counted((4, 6, "M"), part=PLAIN), counted((4, 6, "M"), batch_norm=True, part=NORMED),
+    probes=[counted((4, 6, "M"), input_size=(2, 3, 8, 9), part=PLAIN),
+            counted((4, 6, "M"), batch_norm=True, input_size=(2, 3, 8, 9), part=NORMED),
             features_call((2,), 1, size=(1, 3, 4), part=PLAIN),
             features_call((4, "M"), size=(1, 5, 6), seed=2, part=PLAIN),
             features_call((2, 4, "M", 5, "M"), size=(1, 6, 7), seed=4, part=PLAIN),
@@ -707,6 +710,13 @@ class ClassifierByHand(nn.Module):
         return self.fc8(x)
 
 
+class NotDivided(Classifier):
+    """Dropout that leaves what it keeps as it is."""
+
+    def drop(self, x, p):
+        return super().drop(x, p) * (1 - p if self.training else 1)
+
+
 class Averaged(Classifier):
     """Global average pooling in place of flattening."""
 
@@ -717,13 +727,16 @@ class Averaged(Classifier):
         return x.mean(dim=(2, 3))
 
 
+# Rates so small that, with the random numbers of a check, nothing is dropped, however the dropout is written.  What is
+# kept is still divided by 1 - p: that shows whether it is.
+SELDOM = (0.0005, 0.00025)
 EVALUATION, TRAINING = "in evaluation", "in training"
 
 
 def classifier_call(shape, hidden, classes, dropout=None, mode="eval", n=2, seed=0):
-    """Rates of 0 and 1 only: with these, dropout has no choice, and its result can be compared."""
+    """Rates of 0, 1 and SELDOM: with these, dropout has no choice, and its result can be compared."""
     x = quarters(seed, n, *shape)
-    steps = [("count_parameters", {}), ("layers", {"input_size": x.shape})]
+    steps = [("layers", {"input_size": x.shape}), ("count_parameters", {})]
     if dropout is not None:
         steps += [("set_weights", {"seed": 3}), (mode, {}), ("forward", {"x": x}),
                   ("gradient", {"x2": x, "dy": quarters(seed + 1, n, classes)})]
@@ -733,8 +746,9 @@ def classifier_call(shape, hidden, classes, dropout=None, mode="eval", n=2, seed
 
 def random_classifier(rng):
     shape, widths = tuple(map(int, rng.permutation(range(1, 6))[:3])), map(int, rng.permutation(range(3, 9))[:2])
-    return classifier_call(shape, *widths, tuple(float(p) for p in rng.integers(0, 2, 2)),
-                           ("train", "eval")[rng.integers(2)], int(rng.integers(1, 4)), int(rng.integers(1000)))
+    rates = SELDOM if rng.random() < 0.25 else tuple(float(p) for p in rng.integers(0, 2, 2))
+    return classifier_call(shape, *widths, rates, ("train", "eval")[rng.integers(2)], int(rng.integers(1, 4)),
+                           int(rng.integers(1000)))
 
 
 VGG_CLASSIFIER = Exercise(
@@ -746,7 +760,8 @@ VGG_CLASSIFIER = Exercise(
             classifier_call((5, 2, 3), 7, 4),
             classifier_call((2, 3, 2), 5, 3, (0.0, 0.0), "train", seed=8),
             classifier_call((2, 3, 4), 4, 3, (1.0, 0.0), "train", seed=10),
-            classifier_call((3, 4, 2), 5, 4, (0.0, 1.0), "train", seed=12)],
+            classifier_call((3, 4, 2), 5, 4, (0.0, 1.0), "train", seed=12),
+            classifier_call((2, 3, 2), 7, 3, SELDOM, "train", seed=14)],
     random=random_classifier,
     mistakes=[
         Mistake("dropout_in_evaluation", "Dropout drops in evaluation too. `nn.Dropout` follows `net.train()` and "
@@ -754,6 +769,8 @@ VGG_CLASSIFIER = Exercise(
                 switched(Classifier, "Always", off_in_evaluation=False)),  # 102
         Mistake("dropout_missing", "In evaluation everything is right, but in training nothing is dropped: the rates "
                 "are not used.", switched(Classifier, "Never", drops=staticmethod(lambda p: (0, 0, 0, 0)))),
+        Mistake("not_divided", "Rates of 0 and 1 are right. With a rate between them, what is kept in training has to "
+                "be divided by the part that is kept, so that the mean stays.", NotDivided),  # 103
         Mistake("rates_swapped", "The two rates are exchanged: the first belongs after the first ReLU.",
                 switched(Classifier, "Swapped", drops=staticmethod(lambda p: (0, p[1], p[0], 0)))),
         Mistake("first_rate_twice", "The first rate is used in both places.",
@@ -904,7 +921,7 @@ def vgg_call(config, size, hidden, classes, batch_norm=False, seed=0, gradient=F
 
 
 def large_call(config, batch_norm=False, layers=True):
-    steps = [("count_parameters", {})] + [("layers", {"input_size": (1, 3, 224, 224)})] * layers
+    steps = [("layers", {"input_size": (1, 3, 224, 224)})] * layers + [("count_parameters", {})]
     return call(config, **({"batch_norm": True} if batch_norm else {}), part="A to E", device="meta", steps=steps)
 
 
@@ -916,11 +933,11 @@ def random_vgg(rng):
 VGG_NET = Exercise(
     id="vgg", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGG,
-    probes=[counted((2, "M"), size=6, hidden=7, classes=5, part="values"), vgg_call((2, "M"), 4, 6, 5),
+    probes=[counted((2, "M"), size=6, hidden=7, classes=5, input_size=(2, 3, 6, 6), part="values"), vgg_call((2, "M"), 4, 6, 5),
             vgg_call((2, 4, "M", 5, "M"), 8, 7, 6, seed=2),
             vgg_call((4, "M", 2, 5, "M", 6), 13, 8, 4, seed=4), vgg_call((2, "M", 4, "M"), 9, 6, 5, True, seed=6),
-            large_call(A), large_call(B, layers=False), large_call(D), large_call(E, layers=False),
-            large_call(D, True, layers=False)],
+            # What is shown is the smallest that fails: one that names the layers.
+            large_call(A), large_call(B), large_call(D), large_call(E, layers=False), large_call(D, True)],
     random=random_vgg,
     mistakes=[
         Mistake("always_7x7", "The classifier reads 7×7 maps whatever the size of the image, as in torchvision's VGG, "
