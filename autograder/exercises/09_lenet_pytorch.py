@@ -5,25 +5,19 @@ NumPy for orders and counts, scikit-learn for the confusion matrix, other module
 """
 
 import math
+from functools import partial
 from textwrap import dedent
 
 import numpy as np
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises import draws
+
+ints, quarters = partial(draws.ints, dtype=np.float32), partial(draws.quarters, dtype=np.float32)  # PyTorch's own dtype
 
 # The notebook compares torch with cnnlab.layers, so at least one exercise has to leave it in the grader's room.
 LAYERS_ALLOWED = tuple(module for module in FORBIDDEN_TORCH if module != "cnnlab.layers")
 BY_HAND = (*FORBIDDEN_TORCH, "cnnlab.augment")
-
-
-def ints(seed, *shape, dtype=np.float32):
-    """Whole numbers from -4 to 4."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
-
-
-def quarters(seed, *shape, dtype=np.float32):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return (np.random.default_rng(seed).integers(-8, 9, shape) / 4).astype(dtype)
 
 
 def numpy(tensor):

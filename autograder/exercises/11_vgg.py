@@ -12,16 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import quarters
 
 A = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 B = (64, 64, "M", 128, 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 D = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 E = (64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4, "M")
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
 
 
 def count(layer):

@@ -5,6 +5,7 @@ Mistakes are the oracle with one thing changed.
 """
 
 import math
+from functools import partial
 from textwrap import dedent
 
 import numpy as np
@@ -13,17 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import ints, quarters
 from cnnlab.probes import strided
 
-
-def whole(seed, *shape):
-    """Whole numbers from -4 to 4, as float32: PyTorch's own dtype."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
-
-
-def double(seed, *shape):
-    """Quarters from -2 to 2, as float64: for modules, which a check makes float64."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
+whole = partial(ints, dtype=np.float32)  # PyTorch's own dtype; a check makes modules float64
 
 
 # ---------------------------------------------------------------------------- naive_inception
@@ -425,7 +419,7 @@ def inception_probe(widths, size, seed, gradient=False):
     out = widths[1] + widths[3] + widths[5] + widths[6]
     steps = [("output_shape", {"input_size": size}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
              ("forward", {"x": x})]
-    steps += [("gradient", {"x2": x, "dy": double(seed + 1, size[0], out, *size[2:])})] if gradient else []
+    steps += [("gradient", {"x2": x, "dy": quarters(seed + 1, size[0], out, *size[2:])})] if gradient else []
     return call(*widths, steps=steps, device="cpu")
 
 
@@ -663,7 +657,7 @@ class NoHidden(nn.Module):
 
 def head_probe(arguments, n, seed, mode="eval", **dropout):
     """In training dropout is 0 or 1 only: then it has no choice, and what it gives can be compared."""
-    x = double(seed, n, arguments[0], 14, 14)
+    x = quarters(seed, n, arguments[0], 14, 14)
     return call(*arguments, **dropout, steps=[
         ("output_shape", {"input_size": x.shape}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
         (mode, {}), ("forward", {"x": x})], device="cpu")
