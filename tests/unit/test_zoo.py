@@ -460,7 +460,7 @@ def test_first_weights_are_those_of_the_papers():
 def test_the_first_loss_is_that_of_a_guess(name):
     model, x = make(name)
     loss = F.cross_entropy(model.train()(x), torch.tensor([3, 7])).item()
-    assert loss == pytest.approx(math.log(10), abs=0.25)
+    assert loss == pytest.approx(math.log(10), abs=0.3)  # two images
 
 
 def test_the_same_seed_makes_the_same_network():

@@ -224,7 +224,7 @@ def test_the_shift_at_a_narrow_end_is_taken_away_by_the_next_batch_norm():
     # Between them are only sums and 1×1 convolutions, so all values of a map are shifted alike: no gradient.
     torch.manual_seed(0)
     model = MobileNetV2(10, width=0.35).double().train()
-    x = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     F.cross_entropy(model(x), torch.arange(4)).backward()
     ends = {block.conv[-1].bias for block in parts(model, InvertedResidual)}
     assert len(ends) == 17 and max(p.grad.abs().max() for p in ends) < 1e-12

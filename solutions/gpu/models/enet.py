@@ -141,7 +141,7 @@ class ENet(nn.Module):
         self.up5 = Upsampling(64, start, 0.1)
         self.stage5 = Bottleneck(start, start, 0.1)
         self.fullconv = nn.ConvTranspose2d(start, num_classes, 2, stride=2)
-        initialise.he(self)
+        initialise.he(self, self.fullconv)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] % 8 or x.shape[3] % 8:
