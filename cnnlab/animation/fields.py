@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab.animation.player import player
+from cnnlab.notebook import quick
 from cnnlab.plots import frame
 
 
@@ -17,7 +16,7 @@ def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, int
     image (H, W) or (H, W, 3); fields: the receptive field behind each entry of the configuration list `config`, in
     pixels along one axis.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     height, width = image.shape[:2]
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", dpi=72, width_ratios=[1, 1.7])

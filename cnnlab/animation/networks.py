@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab.animation.player import player
+from cnnlab.notebook import quick
 
 
 def recognition(pictures: np.ndarray, probabilities: np.ndarray, titles: list[str], label: int, interval: int = 300):
@@ -15,7 +14,7 @@ def recognition(pictures: np.ndarray, probabilities: np.ndarray, titles: list[st
 
     The bar of the class `label` is hatched, the largest one dark.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=[1, 1.6], layout="constrained", dpi=80)
     shown = left.imshow(pictures[0], cmap="gray", vmin=pictures.min(), vmax=pictures.max())
