@@ -1,6 +1,7 @@
 """The zoo's networks are the papers': their counts, sizes and blocks; and they can be used in all the usual ways."""
 
 import functools
+import itertools
 import math
 import os
 import re
@@ -16,7 +17,9 @@ from torch import nn
 from autograder.sources import ROOT
 from solutions.gpu.models import NETWORKS, __main__, cifar_resnet, create, lenet, resnet, vgg
 from solutions.gpu.models.alexnet import LocalResponseNorm
+from solutions.gpu.models.efficientnet import EfficientNet
 from solutions.gpu.models.googlenet import INCEPTIONS
+from solutions.gpu.models.nasnet import NASNet
 from solutions.gpu.models.network import Network, Published, count_multiply_adds, count_parameters
 
 # Quick on a processor, with all that the large ones have, for images of 32×32: (how to make it, channels of the image).
@@ -27,6 +30,8 @@ SMALL = {
     "bottlenecks": (partial(resnet.ResNet, resnet.Bottleneck, (1, 1, 1, 1), num_classes=10), 3),
     "padded shortcuts": (partial(cifar_resnet.cifar_resnet, 8), 3),
     "plain": (partial(cifar_resnet.cifar_resnet, 8, shortcut=None), 3),
+    "efficientnet": (partial(EfficientNet, 0.25, 0.3, 0.2, num_classes=10), 3),
+    "nasnet": (partial(NASNet, 1, 48, 8, False, 0.0, num_classes=10), 3),
 }
 LARGE = ["alexnet", "zfnet", "vgg11_lrn"]
 small = pytest.mark.parametrize("name", SMALL)
@@ -83,7 +88,7 @@ def test_every_count_is_the_published_one_or_says_why_not(counts):
             if published:
                 assert published.agrees(count) is not bool(published.but), (name, count, published)
     known = [name for name, network in NETWORKS.items() if network.parameters and network.parameters.exact]
-    assert len(known) == 19
+    assert len(known) == 31
 
 
 def test_published_numbers_agree_to_the_digits_that_are_printed():
@@ -157,7 +162,10 @@ def test_googlenets_table_1():
     ("vgg16", [(64, 224), (64, 112), (128, 112), (128, 56), (256, 56), (256, 28), (512, 28), (512, 14), (512, 7)]),
     ("resnet50", [(64, 112), (64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7)]),
     ("plain34", [(64, 112), (64, 56), (128, 28), (256, 14), (512, 7)]),
-    ("cifar_resnet20", [(16, 32), (32, 16), (64, 8)])])
+    ("cifar_resnet20", [(16, 32), (32, 16), (64, 8)]),
+    ("inception_v3", [(32, 149), (32, 147), (64, 147), (64, 73), (80, 73), (192, 71), (192, 35), (96, 17), (192, 8)]),
+    ("efficientnet_b0", [(32, 112), (16, 112), (24, 56), (40, 28), (80, 14), (112, 14), (192, 7), (320, 7),
+                         (1280, 7)])])
 def test_the_maps_shrink_as_in_the_papers_table(name, sizes):
     seen = [shape for shape, _ in outputs(blank(name), image(name)) if len(shape) == 3]
     shapes = iter(seen)
@@ -189,7 +197,8 @@ def test_depth_is_the_number_of_layers_with_weights_on_the_way_through():
 @pytest.mark.parametrize("family", [["lenet", "lenet_1998"], ["alexnet", "alexnet_one_tower", "alexnet_torchvision"],
                                     ["zfnet", "zfnet_wide"], ["vgg11", "vgg11_lrn", "vgg16_c_bn"],
                                     ["googlenet", "googlenet_torchvision"], ["plain18", "resnet18", "resnet50_v1_5"],
-                                    ["cifar_plain20", "cifar_resnet110"]])
+                                    ["cifar_plain20", "cifar_resnet110"], ["inception_v3", "inception_v3_no_heads"],
+                                    ["efficientnet_b0", "efficientnet_b5"], ["nasnet_mobile", "nasnet_cifar"]])
 def test_any_number_of_classes_and_channels(family):
     for name in family:
         assert on_meta(name, num_classes=7, in_channels=2).eval()(image(name, N=3, C=2)).shape == (3, 7)
@@ -197,7 +206,8 @@ def test_any_number_of_classes_and_channels(family):
 
 @pytest.mark.parametrize(("name", "least"), [("alexnet", 67), ("alexnet_torchvision", 63), ("zfnet", 47), ("vgg11", 32),
                                              ("googlenet", 31), ("googlenet_torchvision", 15), ("resnet50", 1),
-                                             ("cifar_resnet20", 1)])
+                                             ("cifar_resnet20", 1), ("inception_v3", 75), ("efficientnet_b0", 1),
+                                             ("nasnet_mobile", 3), ("nasnet_cifar", 1)])
 def test_images_of_other_sizes_work_from_the_least_on(name, least):
     for size in ((least, least + 40), (least + 301, least)):
         assert blank(name)(image(name, N=1, size=size)).shape[0] == 1
@@ -234,7 +244,7 @@ def test_channels_last_gives_the_same_and_stays_so(name):
     assert len(maps) >= 2 and all(y.is_contiguous(memory_format=torch.channels_last) for y in maps)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "bottlenecks"])
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("bottlenecks", "nasnet")])
 def test_networks_compile_into_one_graph(name):
     torch._dynamo.reset()
     model, x = make(name)
@@ -345,9 +355,10 @@ def test_the_stride_of_a_bottleneck_is_on_the_1x1_or_on_the_3x3():
 
 def test_convolutions_in_front_of_batch_norm_have_no_bias_except_in_vgg():
     for name in NETWORKS:
-        model = blank(name)
-        if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
-            has = {m.bias is not None for m in model.modules() if isinstance(m, nn.Conv2d)}
+        layers = [m for m in blank(name).modules() if not list(m.children())]
+        if any(isinstance(m, nn.BatchNorm2d) for m in layers):
+            has = {conv.bias is not None for conv, norm in itertools.pairwise(layers)
+                   if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)}
             assert has == {name.startswith("vgg")}, name
 
 
@@ -366,6 +377,30 @@ def test_googlenet_has_two_more_outputs_while_it_trains():
     without = on_meta("googlenet_no_heads")
     assert without.training and without(image("googlenet")).shape == (2, 1000)
     assert not [key for key in without.state_dict() if key.startswith("aux")]
+
+
+def test_inception_v3s_modules_have_the_sizes_of_the_paper():
+    model = on_meta("inception_v3")
+    sizes = {}
+    for name, module in model.eval().named_children():
+        if name.startswith("Mixed"):
+            module.register_forward_hook(lambda m, x, y, name=name: sizes.update({name[-2:]: tuple(y.shape[1:])}))
+    model(image("inception_v3"))
+    assert sizes == {"5b": (256, 35, 35), "5c": (288, 35, 35), "5d": (288, 35, 35), "6a": (768, 17, 17),
+                     "6b": (768, 17, 17), "6c": (768, 17, 17), "6d": (768, 17, 17), "6e": (768, 17, 17),
+                     "7a": (1280, 8, 8), "7b": (2048, 8, 8), "7c": (2048, 8, 8)}
+
+
+def test_inception_v3_has_one_more_output_while_it_trains():
+    model = on_meta("inception_v3", num_classes=5)
+    for size in (107, 140, 299):
+        assert [y.shape for y in model(image("inception_v3", size=(size, size + 1)))] == [(2, 5)] * 2
+    torch.cat(model(image("inception_v3"))).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model.eval()(image("inception_v3")).shape == (2, 5)
+    without = on_meta("inception_v3_no_heads")
+    assert without(image("inception_v3")).shape == (2, 1000)
+    assert not [key for key in without.state_dict() if "Aux" in key]
 
 
 def test_first_weights_are_those_of_the_papers():

@@ -6,7 +6,9 @@ import difflib
 
 from torch import nn
 
-from solutions.gpu.models import alexnet, cifar_resnet, googlenet, lenet, resnet, vgg, zfnet
+from solutions.gpu.models import (
+    alexnet, cifar_resnet, efficientnet, fcn, googlenet, inception_v3, lenet, nasnet, resnet, vgg, zfnet,
+)
 
 NETWORKS = (
     lenet.NETWORKS
@@ -16,6 +18,10 @@ NETWORKS = (
     | googlenet.NETWORKS
     | resnet.NETWORKS
     | cifar_resnet.NETWORKS
+    | efficientnet.NETWORKS
+    | inception_v3.NETWORKS
+    | nasnet.NETWORKS
+    | fcn.NETWORKS
 )
 
 
