@@ -14,15 +14,14 @@ WHAT = ("Parameters and multiply-adds for one image of that size, counted by us;
         "%, single crop, and its source; nan where the network is not for ImageNet or no accuracy is known to us")
 
 FAMILIES = {"lenet": "LeNet", "alexnet": "AlexNet", "zfnet": "ZFNet", "vgg": "VGG", "googlenet": "GoogLeNet",
-            "inception": "Inception", "resnet": "ResNet", "plain": "plain", "cifar_resnet": "CIFAR ResNet",
-            "cifar_plain": "CIFAR plain", "wide_resnet": "Wide ResNet", "wrn": "CIFAR Wide ResNet",
-            "cifar_wide_resnet": "CIFAR Wide ResNet", "resnext": "ResNeXt", "cifar_resnext": "CIFAR ResNeXt",
-            "se_resnet": "SE-ResNet", "cifar_se_resnet": "CIFAR SE-ResNet", "se_resnext": "SE-ResNeXt",
-            "densenet": "DenseNet", "cifar_densenet": "CIFAR DenseNet", "mobilenet": "MobileNet", "nasnet": "NASNet",
-            "cifar_nasnet": "CIFAR NASNet", "efficientnet": "EfficientNet", "enet": "ENet", "fcn": "FCN"}
+            "inception": "Inception-v3", "resnet": "ResNet", "plain": "plain", "wide_resnet": "Wide ResNet",
+            "resnext": "ResNeXt", "se_resnet": "SE-ResNet", "densenet": "DenseNet", "mobilenet_v1": "MobileNet v1",
+            "mobilenet_v2": "MobileNet v2", "nasnet": "NASNet-A", "nasnet_cifar": "CIFAR", "efficientnet": "EfficientNet",
+            "enet": "ENet", "cifar": "CIFAR"}
 
 # The weights of torchvision that were released first (IMAGENET1K_V1), as torchvision 0.28 states them.  Later weights of
-# the same networks reach up to five points more, by longer training with more augmentation.
+# the same networks reach up to five points more, by longer training with more augmentation; so do the only ones of
+# ResNeXt-101 64x4d, which is left out.
 TORCHVISION = {
     "alexnet": 56.522, "vgg11": 69.02, "vgg11_bn": 70.37, "vgg13": 69.928, "vgg13_bn": 71.586, "vgg16": 71.592,
     "vgg16_bn": 73.36, "vgg19": 72.376, "vgg19_bn": 74.218, "googlenet": 69.778, "inception_v3": 77.294,
@@ -39,9 +38,17 @@ PAPERS = {
     "se_resnet50": (76.71, "Hu, Shen & Sun 2018, table 2"),
     "se_resnet101": (77.62, "Hu, Shen & Sun 2018, table 2"),
     "se_resnet152": (78.43, "Hu, Shen & Sun 2018, table 2"),
-    "mobilenet_v1": (70.6, "Howard et al. 2017, table 4"),
-    "nasnet_a_mobile": (74.0, "Zoph, Vasudevan, Shlens & Le 2018, table 3"),
+    "mobilenet_v1": (70.6, "Howard et al. 2017, table 6"),
+    "mobilenet_v1_0_75": (68.4, "Howard et al. 2017, table 6"),
+    "mobilenet_v1_0_5": (63.7, "Howard et al. 2017, table 6"),
+    "mobilenet_v1_0_25": (50.6, "Howard et al. 2017, table 6"),
+    "mobilenet_v2_1_4": (74.7, "Sandler et al. 2018, table 4"),
+    "nasnet_mobile": (74.0, "Zoph, Vasudevan, Shlens & Le 2018, table 3"),
+    "nasnet_large": (82.7, "Zoph, Vasudevan, Shlens & Le 2018, table 2"),
 }
+
+# Auxiliary heads, which the zoo's network of that name has, classify nothing once the network is trained.
+WEIGHTS_OF = {"inception_v3": None, "inception_v3_no_heads": "inception_v3"}
 
 # The crop of the published weights, where it is not the usual input of the network.
 CROPS = {"efficientnet_b2": (3, 288, 288)}
@@ -49,19 +56,25 @@ CROPS = {"efficientnet_b2": (3, 288, 288)}
 
 def family(name: str) -> str:
     """The family with the longest name that `name` begins with."""
-    return FAMILIES[max((f for f in FAMILIES if name.startswith(f)), key=len)]
+    batch_norm = " with batch norm" if name.endswith("_bn") else ""
+    return FAMILIES[max((f for f in FAMILIES if name.startswith(f)), key=len)] + batch_norm
+
+
+def counted() -> list[str]:
+    """The networks that classify, each at one size of its input."""
+    return [name for name, network in NETWORKS.items() if not network.segmentation and "_at_" not in name]
 
 
 def published(name: str) -> tuple[float, str]:
     """Top-1 accuracy in % and its source; NaN and "" where there is none."""
-    theirs = NETWORKS[name].torchvision
+    theirs = WEIGHTS_OF.get(name, NETWORKS[name].torchvision)
     if theirs in TORCHVISION:
         return TORCHVISION[theirs], "torchvision, IMAGENET1K_V1"
     return PAPERS.get(name, (float("nan"), ""))
 
 
 def run(quick: bool) -> list[dict]:
-    return measure(list(NETWORKS)[::8] if quick else list(NETWORKS))
+    return measure(counted()[::8] if quick else counted())
 
 
 def measure(names) -> list[dict]:
