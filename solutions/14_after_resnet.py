@@ -242,7 +242,7 @@ check("squeeze_excitation", SqueezeExcitation)
 
 # %%
 with torch.device("meta"):
-    gates = [SqueezeExcitation(c, 16) for c, blocks in [(256, 3), (512, 4), (1024, 6), (2048, 3)] for _ in range(blocks)]
+    gates = [SqueezeExcitation(c, 16) for c in [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3]
 gate_parameters = sum(p.numel() for gate in gates for p in gate.parameters())
 gate_products = sum(p.numel() for gate in gates for p in gate.parameters() if p.ndim == 2)
 print(f"{gate_parameters:,} parameters more: {25_557_032:,} become {25_557_032 + gate_parameters:,}, "
@@ -263,11 +263,12 @@ print(f"{gate_products:,} multiply-adds more, {gate_products / 3_857_973_248:.2%
 # first block of DenseNet-121, a row for each layer, with what it reads.
 
 # %%
+hatches = ["", "//", "..", "xx", "--", "oo"]
 fig, ax = plt.subplots(figsize=(plots.WIDTH, 2.6), layout="constrained")
 for layer in range(7):
     ax.barh(-layer, 64, color="0.6", edgecolor="0.2")
     for i in range(layer):
-        ax.barh(-layer, 32, left=64 + 32 * i, color="0.95", edgecolor="0.2", hatch=["", "//", "..", "xx", "--", "oo"][i])
+        ax.barh(-layer, 32, left=64 + 32 * i, color="0.95", edgecolor="0.2", hatch=hatches[i])
     ax.text(70 + 32 * layer, -layer, f"{64 + 32 * layer}", va="center", fontsize=9)
 ax.set_yticks([-i for i in range(7)], [*(f"layer {i} reads" for i in range(6)), "the block gives"])
 ax.set(xlabel="channels", xlim=(0, 280))
@@ -283,8 +284,8 @@ plt.show()
 #
 # Write the module `DenseBlock(c_in, growth, layers)`.
 #
-# - Each of the `layers` layers is batch norm, ReLU, and a 3×3 convolution with padding 1 and no bias that gives `growth`
-#   channels, in this order. It reads all channels so far: `c_in` and those of the layers before it;
+# - Each of the `layers` layers is batch norm, ReLU, and a 3×3 convolution with padding 1 and no bias that gives
+#   `growth` channels, in this order. It reads all channels so far: `c_in` and those of the layers before it;
 # - the output of a layer is put **behind** the channels it has read;
 # - `forward(x)`: x (N, c_in, H, W) gives (N, c_in + layers·growth, H, W): x itself first, then the output of layer 0,
 #   of layer 1, and so on. x is not changed.
@@ -299,7 +300,8 @@ class DenseBlock(nn.Module):
         self.layers = nn.ModuleList()
         for i in range(layers):
             c = c_in + i * growth
-            self.layers.append(nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, growth, 3, padding=1, bias=False)))
+            conv = nn.Conv2d(c, growth, 3, padding=1, bias=False)
+            self.layers.append(nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), conv))
         ### END SOLUTION
 
     def forward(self, x):
@@ -524,10 +526,10 @@ print(f"{inception.command}; {inception.device}; {inception.date}")
 # %% [markdown]
 # ## Inverted: MobileNet v2
 #
-# ResNet's bottleneck is wide, narrow, wide, with the skip between the wide ends. Mark Sandler and colleagues (2018) turn
-# it round: narrow, wide, narrow. What is kept and carried along is small, which saves memory; the work is done on many
-# channels, by a depthwise convolution, which is cheap. And the last 1×1 has **no** activation: they call it a linear
-# bottleneck.
+# ResNet's bottleneck is wide, narrow, wide, with the skip between the wide ends. Mark Sandler and colleagues (2018)
+# turn it round: narrow, wide, narrow. What is kept and carried along is small, which saves memory; the work is done on
+# many channels, by a depthwise convolution, which is cheap. And the last 1×1 has **no** activation: they call it a
+# linear bottleneck.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.6), layout="constrained")
@@ -605,7 +607,8 @@ class InvertedResidual(nn.Module):
 check("inverted_residual", InvertedResidual)
 
 # %%
-MOBILENET_V2 = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+MOBILENET_V2 = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+                (6, 320, 1, 1)]
 
 
 def mobilenet_v2(classes=1000):
@@ -656,8 +659,8 @@ print(f"one step of φ: {step:.2f} times the cost; seven steps: {step**7:.0f} ti
 #
 # Channels and repeats have to be whole numbers, and hardware likes multiples of 8. The published code rounds so:
 #
-# - **channels** times width: to the nearest multiple of 8, half way up, and at least 8. If that is **below 90 %** of the
-#   wanted number, the next multiple is taken;
+# - **channels** times width: to the nearest multiple of 8, half way up, and at least 8. If that is **below 90 %** of
+#   the wanted number, the next multiple is taken;
 # - **repeats** times depth: always up.
 
 # %% [markdown]
@@ -715,8 +718,14 @@ for name, (width, depth, image) in RELEASED.items():
 # **Predict.** Where will VGG lie? Which of the new networks lie furthest to the left, which highest?
 
 # %%
+NAMES_AT = {"AlexNet": (0.45, 58.5), "ZFNet": (3.8, 64.5), "VGG": (33, 69), "VGG with batch norm": (38, 75.4),
+            "GoogLeNet": (1.0, 67.5), "Inception-v3": (3.1, 80.3), "ResNet": (2.7, 69.5), "Wide ResNet": (40, 77.6),
+            "ResNeXt": (9, 81), "SE-ResNet": (2, 78.6), "DenseNet": (1.5, 76), "MobileNet v1": (0.13, 67.5),
+            "MobileNet v2": (0.19, 74.5), "NASNet-A": (42, 80.3), "EfficientNet": (0.9, 83.5)}
+
+
 def draw_chart(ax, table):
-    """Accuracy against multiply-adds, a disc for each network, a line through each family, its name at its best."""
+    """Accuracy against multiply-adds: a disc for each network, a line through each family, its name beside it."""
     known = ~np.isnan(table["top1"])
     for family in dict.fromkeys(table["family"][known]):
         rows = np.flatnonzero(known & (table["family"] == family))
@@ -725,29 +734,30 @@ def draw_chart(ax, table):
         ax.plot(x, y, "-", color="0.6", linewidth=1, zorder=1)
         ax.scatter(x, y, s=table["parameters"][rows] / 2e5, facecolor="0.85", edgecolor="0.2", alpha=0.8, zorder=2)
         ax.plot(x, y, ".", color="0.1", markersize=3, zorder=3)
-        end = np.argmax(y)
-        ax.annotate(family, (x[end], y[end]), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9,
-                    zorder=4)
-    ax.set(xscale="log", xlabel="multiply-adds for one image, in 10⁹", ylabel="top-1 accuracy in %")
-    ax.set_xticks([0.3, 1, 3, 10, 30], ["0.3", "1", "3", "10", "30"])
-    ax.minorticks_off()
-    ax.grid(color="0.93")
+        at = NAMES_AT.get(family, (x[0], y[0] - 2))
+        near = np.argmin(np.hypot(10 * np.log(x / at[0]), y - at[1]))
+        ax.annotate(family, (x[near], y[near]), at, ha="center", va="center", fontsize=9, zorder=4,
+                    arrowprops={"arrowstyle": "-", "color": "tab:orange", "linewidth": 1})
 
 # %%
 costs = results.load("network_costs")
 fig, ax = plt.subplots(figsize=(plots.WIDTH, 5), layout="constrained")
+ax.set_xscale("log")
 draw_chart(ax, costs)
-for million, x in [(10, 0.32), (50, 0.4), (140, 0.55)]:
-    ax.scatter(x, 58, s=million * 5, facecolor="0.85", edgecolor="0.2")
-    ax.text(x, 55.6, f"{million} M", ha="center", fontsize=8)
-ax.set(ylim=(54.5, 87))
+for million, x in [(10, 2.6), (50, 5), (140, 10)]:
+    ax.scatter(x, 54.5, s=million * 5, facecolor="0.85", edgecolor="0.2", zorder=2)
+    ax.text(x, 50.3, f"{million} M" + " parameters" * (million == 140), ha="center", fontsize=8)
+ax.set_xticks([0.03, 0.1, 0.3, 1, 3, 10, 30], [0.03, 0.1, 0.3, 1, 3, 10, 30])
+ax.minorticks_off()
+ax.grid(color="0.93")
+ax.set(xlim=(0.025, 70), ylim=(49, 88), xlabel="10⁹ multiply-adds for one image", ylabel="top-1 accuracy in %")
 plt.show()
 print(f"{costs.command}; {costs.device}; {costs.date}")
 
 # %% [markdown]
-# VGG lies at the lower right, with the largest discs: dear, and passed by networks with a tenth of its cost. (Batch norm
-# makes two points of each VGG: with it the accuracy is higher, the cost the same.) The families form a front that
-# rises from the lower left, and the newest, EfficientNet, lies above and to the left of all others.
+# VGG lies on the right, with the largest discs: dear, and passed by networks with a tenth of its cost. (Batch norm
+# raises its accuracy, and costs nothing that is counted here.) The families form a front that rises from the MobileNets
+# on the left to EfficientNet: no other network here is both cheaper and better than one of these eight.
 #
 # Note that the axis is logarithmic. Along each family a few points of accuracy cost ten times the work.
 
@@ -765,8 +775,8 @@ print(f"{costs.command}; {costs.device}; {costs.date}")
 # %%
 SHOWN = ["lenet", "cifar_resnet20", "cifar_resnet110", "efficientnet_b0", "mobilenet_v2", "mobilenet_v1", "alexnet",
          "nasnet_mobile", "zfnet", "googlenet_no_heads", "resnet18", "densenet121", "resnet34", "se_resnet50",
-         "resnet50_v1_5", "resnext50_32x4d", "efficientnet_b4", "inception_v3_no_heads", "resnet101_v1_5", "wide_resnet50_2",
-         "resnet152_v1_5", "vgg16", "vgg19", "efficientnet_b7"]
+         "resnet50_v1_5", "resnext50_32x4d", "efficientnet_b4", "inception_v3_no_heads", "resnet101_v1_5",
+         "wide_resnet50_2", "resnet152_v1_5", "vgg16", "vgg19", "efficientnet_b7"]
 place = {name: i for i, name in enumerate(costs["network"])}
 shown = sorted((name for name in SHOWN if name in place), key=lambda name: costs["multiply_adds"][place[name]])
 fig, ax = plt.subplots(figsize=(plots.WIDTH, 4.8), layout="constrained")
@@ -788,8 +798,8 @@ plt.show()
 #
 # So many choices, and all were made by people. Could a program make them? Barret Zoph and Quoc Le (2017) let a
 # recurrent network propose networks and trained it by **reinforcement learning**, with the accuracy as reward. To make
-# that affordable, **NASNet** (Zoph, Vasudevan, Shlens and Le, 2018) searches for one *cell* on small images, and repeats
-# it: the repetition is taken from people's networks.
+# that affordable, **NASNet** (Zoph, Vasudevan, Shlens and Le, 2018) searches for one *cell* on small images, and
+# repeats it: the repetition is taken from people's networks.
 #
 # Esteban Real, Alok Aggarwal, Yanping Huang and Quoc Le (2019) found **evolution** to do as well. Theirs is simple
 # enough for us.
@@ -806,7 +816,8 @@ plt.show()
 # %% [markdown]
 # A network may have been lucky in its one training. If only the worst leave, it stays for ever. Here every network dies
 # soon, and what is good has to prove it again in its children.
-#
+
+# %% [markdown]
 # ### Exercise: a step of evolution
 #
 # Write `evolution_step(population, scores, sample, gene, value)`.
@@ -929,18 +940,19 @@ ax.set(xlabel="networks trained", ylabel="score")
 ax.legend(frameon=False, loc="lower right")
 plt.show()
 kinds = ("3×3", "5×5", "depthwise separable", "inverted residual")
-print(f"best of the random start {history[:START].max():.3f}, best of all {history.max():.3f}: {CHANNELS[0][best[0]]} channels, "
-      f"{kinds[best[2]]}; {CHANNELS[1][best[1]]} channels, {REPEATS[best[4]]} times {kinds[best[3]]}")
+print(f"best of the random start {history[:START].max():.3f}, best of all {history.max():.3f}: "
+      f"{CHANNELS[0][best[0]]} channels, {kinds[best[2]]}; "
+      f"{CHANNELS[1][best[1]]} channels, {REPEATS[best[4]]} times {kinds[best[3]]}")
 print(f"mean of the random start {history[:START].mean():.2f}, of the children {history[START:].mean():.2f}")
 
 # %% [markdown]
 # Left of the dotted line the random start, right of it the children. They are better on average, since their parents
 # are, and the best of them beats the best of the start.
 #
-# Does evolution deserve the credit? Twenty-five *random* networks also have a better best than ten. The honest comparison
-# is **random search with the same budget**, over many runs. With trained networks this would take hours. But all 1,024
-# networks have been trained once and put into a table (the idea of NAS-Bench-101, Ying and others, 2019), so that a
-# search can look scores up.
+# Does evolution deserve the credit? Twenty-five *random* networks also have a better best than ten. The honest
+# comparison is **random search with the same budget**, over many runs. With trained networks this would take hours. But
+# all 1,024 networks have been trained once and put into a table (the idea of NAS-Bench-101, Ying and others, 2019), so
+# that a search can look scores up.
 
 # %%
 tabled = results.load("digit_search")
@@ -951,13 +963,14 @@ searches = {"evolution": [], "random search": []}                      # of each
 for seed in range(RUNS):
     for name, searcher in [("evolution", evolve), ("random search", random_search)]:
         searches[name].append(searcher(table_scores.get, 100, np.random.default_rng(seed)))
-curves = {name: np.array([np.maximum.accumulate(list(run.values())) for run in runs]) for name, runs in searches.items()}
+curves = {name: np.array([np.maximum.accumulate(list(run.values())) for run in runs])
+          for name, runs in searches.items()}
 print(f"{len(genomes)} networks; {tabled.command}; {tabled.device}; {tabled.date}")
 
 # %%
 fig, ax = plt.subplots(figsize=(6.5, 2.9), layout="constrained")
-for (name, runs), style in zip(curves.items(), ("-", "--")):
-    ax.plot(range(1, 101), runs.mean(0), style, color="tab:orange" if name == "evolution" else "0.2", linewidth=2, label=name)
+for (name, runs), style, colour in zip(curves.items(), ("-", "--"), ("tab:orange", "0.2")):
+    ax.plot(range(1, 101), runs.mean(0), style, color=colour, linewidth=2, label=name)
 ax.axhline(max(table_scores.values()), color="0.6", linestyle=":", label="the best network there is")
 ax.set(xlabel="networks scored", ylabel="best score so far, mean of the runs", ylim=(0.84, None))
 ax.legend(frameon=False, loc="lower right")
@@ -971,10 +984,10 @@ print(f"evolution is after {needed} networks where random search is after 100; a
       f"{(evolved[:, 24] > evolved[:, 9]).mean():.0%} of the runs")
 
 # %% [markdown]
-# Both begin alike, with ten random networks. Then evolution is ahead: on average 41 networks bring it as far as 100 bring
-# random search. But a single run says little: after 100 networks evolution is better in 69 % of the pairs of runs, and
-# worse in 22 %. Published searches often left this comparison out; where it was made, random search within the same
-# well-chosen space was hard to beat (Li and Talwalkar, 2019). Much of what NASNet is was put in by people: the space.
+# Both begin alike, with ten random networks. Then evolution is ahead: on average 41 networks bring it as far as 100
+# bring random search. But a single run says little: after 100 networks evolution is better in 69 % of the pairs of
+# runs, and worse in 22 %. Published searches often left this comparison out; where it was made, random search within
+# the same well-chosen space was hard to beat (Li and Talwalkar, 2019). Much of what NASNet is was put in by people: the space.
 #
 # **Predict.** The winner was chosen for its accuracy on the 350 validation images. What will its accuracy be on the 350
 # test images: the same, higher, lower?
@@ -982,9 +995,12 @@ print(f"evolution is after {needed} networks where random search is after 100; a
 # %%
 accuracy = {part: dict(zip(genomes, tabled[part].tolist())) for part in ("validation", "test")}
 winners = [max(run, key=run.get) for run in searches["evolution"]]
+lead = {}
 for part, of in accuracy.items():
-    print(f"{part:10} winners {np.mean([of[network] for network in winners]):.1%}, all networks {np.mean(list(of.values())):.1%}")
-optimism = sum(sign * (np.mean([of[n] for n in winners]) - np.mean(list(of.values()))) for sign, of in zip((1, -1), accuracy.values()))
+    of_winners, of_all = np.mean([of[network] for network in winners]), np.mean(list(of.values()))
+    lead[part] = of_winners - of_all
+    print(f"{part:10} winners {of_winners:.1%}, all networks {of_all:.1%}")
+optimism = lead["validation"] - lead["test"]
 print(f"the winners' lead over the average is {100 * optimism:.1f} points smaller on the test images")
 
 # %% [markdown]
@@ -999,7 +1015,8 @@ print(f"the winners' lead over the average is {100 * optimism:.1f} points smalle
 # William Dally (2015) removed nine tenths of AlexNet's weights without losing accuracy, in three steps: train; set the
 # weights of smallest **magnitude** to 0; train those that are left a little more (**fine-tuning**). The idea is older
 # (LeCun, Denker and Solla, *Optimal brain damage*, 1990).
-#
+
+# %% [markdown]
 # ### Exercise: which weights stay
 #
 # Write `magnitude_masks(keep, *weights)`.
@@ -1027,7 +1044,7 @@ check("magnitude_masks", magnitude_masks)
 
 # %%
 def large_network():
-    """Four convolutions and two fully connected layers for the digits."""
+    """Four convolutions and two fully connected layers."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -1041,8 +1058,8 @@ def matrices(net):
 
 def fine_tune(net, masks, steps, lr=0.05):
     """Train the weights that are left; those taken away stay 0."""
-    images, labels = normalise(train_set[0]), torch.tensor(train_set[1])
-    optimiser, random = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9), torch.Generator().manual_seed(0)
+    images, labels, random = normalise(train_set[0]), torch.tensor(train_set[1]), torch.Generator().manual_seed(0)
+    optimiser = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = lr * (1 - step / steps)
         batch = torch.randint(len(labels), (64,), generator=random)
@@ -1082,7 +1099,8 @@ def prune(share, chosen, steps):
 
 # %%
 shares = [0.5, 0.1] if quick() else [1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]
-pruned = {chosen: [prune(share, chosen, 2 if quick() else 100) for share in shares] for chosen in ("magnitude", "random")}
+STEPS = 2 if quick() else 100                                          # of fine-tuning
+pruned = {chosen: [prune(share, chosen, STEPS) for share in shares] for chosen in ("magnitude", "random")}
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -1097,7 +1115,8 @@ ax.invert_xaxis()
 ax.legend(frameon=False, fontsize=9)
 plt.show()
 for i, share in enumerate(shares):
-    print(f"{share:4.0%}:", "; ".join(f"{chosen} {pruned[chosen][i][0]:6.1%} → {pruned[chosen][i][1]:6.1%}" for chosen in pruned))
+    print(f"{share:4.0%}:", "; ".join(f"{chosen} {result[i][0]:6.1%} → {result[i][1]:6.1%}"
+                                      for chosen, result in pruned.items()))
 
 # %% [markdown]
 # By magnitude nine tenths of the weights can go at a loss of a few points. With one weight in twenty left the network
@@ -1124,9 +1143,9 @@ for weight, share in zip(matrices(large), kept_by_layer):
 # %% [markdown]
 # Two findings that should make one think. Jonathan Frankle and Michael Carbin (2019) put the surviving weights back to
 # their values from *before* training; trained from there, the small network does as well as the large one
-# (the **lottery ticket**), but not from other first weights. And Zhuang Liu and colleagues (2019) found that where whole
-# channels are taken away, the small network trained from scratch is as good: then pruning had found an architecture,
-# which is again a search.
+# (the **lottery ticket**), but not from other first weights. And Zhuang Liu and colleagues (2019) found that where
+# whole channels are taken away, the small network trained from scratch is as good: then pruning had found an
+# architecture, which is again a search.
 
 # %% [markdown]
 # ## And without convolutions?
@@ -1213,8 +1232,8 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # - Saining Xie and others, *Aggregated residual transformations for deep neural networks*, CVPR 2017.
 # - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, CVPR 2018.
 # - Gao Huang and others, *Densely connected convolutional networks*, CVPR 2017.
-# - Andrew Howard and others, *MobileNets: efficient convolutional neural networks for mobile vision applications*, 2017.
-# - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
+# - Andrew Howard and others, *MobileNets: efficient convolutional neural networks for mobile vision applications*,
+# 2017. - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
 # - Mingxing Tan and Quoc Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, ICML 2019.
 # - Alfredo Canziani, Adam Paszke and Eugenio Culurciello, *An analysis of deep neural network models for practical
 #   applications*, 2016.

@@ -64,8 +64,8 @@ def wide_by_stages(depth, k):
     return out
 
 
-def _wide(stem=lambda k: 16, widths=lambda k: (16 * k, 32 * k, 64 * k), strides=(1, 2, 2), later=1, blocks=lambda n, k: n,
-          c_in=lambda before, now, first: before):
+def _wide(stem=lambda k: 16, widths=lambda k: (16 * k, 32 * k, 64 * k), strides=(1, 2, 2), later=1,
+          blocks=lambda n, k: n, c_in=lambda before, now, first: before):
     """A mistake: another stem, other widths, strides of first and later blocks, number of blocks, or input."""
     def run(depth, k):
         out, before = [], stem(k)
@@ -113,8 +113,8 @@ WIDE_BLOCKS = Exercise(
                 _wide(later=2)),
         Mistake("no_strides", "No block has stride 2. The first block of stages 2 and 3 has.",
                 _wide(strides=(1, 1, 1))),
-        Mistake("stage_input_kept", "All blocks of a stage read the channels that reach the stage. Only its first block "
-                "does; the others read what the one before gives.",
+        Mistake("stage_input_kept", "All blocks of a stage read the channels that reach the stage. Only its first "
+                "block does; the others read what the one before gives.",
                 _wide(c_in=lambda before, now, first: first)),
         Mistake("same_in_and_out", "Each block reads as many channels as it gives. The first of a stage reads those of "
                 "the stage before, or of the stem.",
@@ -141,8 +141,8 @@ WIDE_BLOCKS = Exercise(
             n times: append (c_in, c_out, stride); c_in <- c_out
                      stride 2 for the first block of stages 1 and 2, else 1
         ```"""),
-        "The stem only prepares the image, and costs little; widening is for the blocks, which do the work. That is why "
-        "the first block is the only one that goes from 16 channels to 16·k.",
+        "The stem only prepares the image, and costs little; widening is for the blocks, which do the work. That is "
+        "why the first block is the only one that goes from 16 channels to 16·k.",
     ])
 
 
@@ -162,7 +162,8 @@ class GroupedBottleneck(nn.Module):
     def __init__(self, channels, cardinality, d):
         super().__init__()
         sizes = self.sizes(channels, cardinality, d)
-        self.convs = nn.ModuleList([nn.Conv2d(i, o, k, padding=k // 2, groups=g, bias=self.bias) for i, o, k, g in sizes])
+        self.convs = nn.ModuleList([nn.Conv2d(i, o, k, padding=k // 2, groups=g, bias=self.bias)
+                                    for i, o, k, g in sizes])
         self.norms = nn.ModuleList([nn.BatchNorm2d(size[1]) for size in sizes])
 
     def body(self, x):
@@ -258,14 +259,14 @@ GROUPED_BOTTLENECK = Exercise(
             module_probe(6, 1, 4, x=quarters(5, 1, 6, 2, 2))],
     random=random_grouped,
     mistakes=[
-        Mistake("groups_of_d", "The 3×3 convolution has d groups. It has as many groups as the cardinality, and d is the "
-                "number of channels in each.",  # 99
+        Mistake("groups_of_d", "The 3×3 convolution has d groups. It has as many groups as the cardinality, and d is "
+                "the number of channels in each.",  # 99
                 _grouped(_middle(lambda c, d: d))),
         Mistake("cardinality_as_width", "The cardinality is taken for the width of the bottleneck. It is the number of "
                 "groups; between the 1×1 convolutions there are cardinality times d channels.",  # 99
                 _grouped(_middle(lambda c, d: 1, lambda c, d: c))),
-        Mistake("one_path", "Only d channels lie between the two 1×1 convolutions: that is one path. All paths together "
-                "have cardinality times d.",  # 99
+        Mistake("one_path", "Only d channels lie between the two 1×1 convolutions: that is one path. All paths "
+                "together have cardinality times d.",  # 99
                 _grouped(_middle(lambda c, d: 1, lambda c, d: d))),
         Mistake("not_grouped", "The 3×3 convolution has no groups: each of its filters reads all channels between.",
                 _grouped(_middle(lambda c, d: 1))),
@@ -273,10 +274,12 @@ GROUPED_BOTTLENECK = Exercise(
                 _grouped(_middle(lambda c, d: c * d))),
         Mistake("first_grouped", "The first 1×1 convolution is grouped as well. Every path reads all channels of the "
                 "input; only the 3×3 has groups.",
-                _grouped(lambda n, c, d: ((n, c * d, 1, c if n % c == 0 else 1), (c * d, c * d, 3, c), (c * d, n, 1, 1)))),
+                _grouped(lambda n, c, d: ((n, c * d, 1, c if n % c == 0 else 1), (c * d, c * d, 3, c),
+                                          (c * d, n, 1, 1)))),
         Mistake("groups_at_the_end", "The last 1×1 convolution is grouped as well. It adds up what all paths give, for "
                 "every output channel; only the 3×3 has groups.",
-                _grouped(lambda n, c, d: ((n, c * d, 1, 1), (c * d, c * d, 3, c), (c * d, n, 1, c if n % c == 0 else 1)))),
+                _grouped(lambda n, c, d: ((n, c * d, 1, 1), (c * d, c * d, 3, c),
+                                          (c * d, n, 1, c if n % c == 0 else 1)))),
         Mistake("all_3x3", "The first and last convolutions are 3×3. They are 1×1.",  # 88
                 _grouped(lambda n, c, d: ((n, c * d, 3, 1), (c * d, c * d, 3, c), (c * d, n, 3, 1)))),
         Mistake("biases", "The convolutions have biases. Batch norm follows each: set `bias=False`.",  # 87
@@ -288,7 +291,8 @@ GROUPED_BOTTLENECK = Exercise(
         Mistake("no_skip", "The input is not added.", _grouped(join=lambda self, x, y: F.relu(y))),
         Mistake("no_first_relu", "The ReLU behind the first convolution is missing.",
                 _grouped(relus=(identity, F.relu))),
-        Mistake("no_second_relu", "The ReLU behind the 3×3 convolution is missing.", _grouped(relus=(F.relu, identity))),
+        Mistake("no_second_relu", "The ReLU behind the 3×3 convolution is missing.",
+                _grouped(relus=(F.relu, identity))),
         Mistake("added_in_place", "The sum is stored in x, which belongs to the caller. Write `x + …`.",  # 92
                 _grouped(join=_add_to_x)),
     ],
@@ -314,8 +318,8 @@ GROUPED_BOTTLENECK = Exercise(
         return relu(x + y)
         ```"""),
         "A filter of a grouped convolution reads d channels in place of cardinality · d, so it has `cardinality` times "
-        "fewer weights. What is saved pays for more channels in the middle. The 1×1 convolutions are not grouped: there "
-        "the paths meet.",
+        "fewer weights. What is saved pays for more channels in the middle. The 1×1 convolutions are not grouped: "
+        "there the paths meet.",
     ])
 
 
@@ -413,8 +417,8 @@ SQUEEZE_EXCITATION = Exercise(
                 _squeeze(gate=staticmethod(identity))),
         Mistake("relu_gate", "The gate ends with a ReLU. It ends with a sigmoid, which lies between 0 and 1.",  # 96
                 _squeeze(gate=staticmethod(F.relu))),
-        Mistake("softmax_gate", "The gate is a softmax, so one channel can open only if others close. With a sigmoid each "
-                "has a gate of its own.",  # 96
+        Mistake("softmax_gate", "The gate is a softmax, so one channel can open only if others close. With a sigmoid "
+                "each has a gate of its own.",  # 96
                 _squeeze(gate=staticmethod(lambda z: z.softmax(-1)))),
         Mistake("two_sigmoids", "There is a sigmoid between the two layers as well. There it is a ReLU.",
                 _squeeze(between=staticmethod(torch.sigmoid))),
@@ -566,8 +570,8 @@ DENSE_BLOCK = Exercise(
             module_probe(1, 3, 2, x=quarters(24, 2, 1, 3, 3))],
     random=random_dense,
     mistakes=[
-        Mistake("added", "The outputs of the layers are added to the input, as in ResNet, so the number of channels does "
-                "not grow. Here they are concatenated.",  # 94
+        Mistake("added", "The outputs of the layers are added to the input, as in ResNet, so the number of channels "
+                "does not grow. Here they are concatenated.",  # 94
                 _dense(lambda c, g, i: (c, c), join=lambda self, kept: sum(kept))),
         Mistake("growth_grows", "Layer i gives i + 1 times `growth` channels. Each layer gives `growth`.",  # 94
                 _dense(lambda c, g, i: (c + g * i * (i + 1) // 2, g * (i + 1)))),
@@ -592,16 +596,16 @@ DENSE_BLOCK = Exercise(
                 _dense(join=lambda self, kept: torch.cat(kept, 3))),
         Mistake("joined_along_batch", "Outputs are joined along the batch. Channels are axis 1.",  # 93
                 _dense(join=lambda self, kept: torch.cat(kept, 0))),
-        Mistake("post_activation", "The order is convolution, batch norm, ReLU. Here batch norm and ReLU come before the "
-                "convolution.",  # 90
+        Mistake("post_activation", "The order is convolution, batch norm, ReLU. Here batch norm and ReLU come before "
+                "the convolution.",  # 90
                 _dense(normed=lambda self, a, b: b, layer=lambda self, x, norm, conv: F.relu(norm(conv(x))))),
         Mistake("relu_first", "ReLU comes before batch norm. First batch norm, then ReLU, then the convolution.",
                 _dense(layer=lambda self, x, norm, conv: conv(norm(F.relu(x))))),
         Mistake("no_relu", "The ReLU is missing.", _dense(layer=lambda self, x, norm, conv: conv(norm(x)))),
         Mistake("no_norm", "Batch norm is missing.", DenseNoNorm),  # 88
         Mistake("bias", "The convolutions have biases. Here they have none.", _dense(bias=True)),  # 88
-        Mistake("with_bottleneck", "Each layer has a 1×1 convolution in front, as in DenseNet-B. Here a layer is one 3×3 "
-                "convolution.",  # 88
+        Mistake("with_bottleneck", "Each layer has a 1×1 convolution in front, as in DenseNet-B. Here a layer is one "
+                "3×3 convolution.",  # 88
                 DenseWithBottleneck),
     ],
     alternatives=[DenseByCat, dense_by_sequential],
@@ -687,8 +691,8 @@ SEPARABLE_COSTS = Exercise(
                 _costs(lambda i, o, k, n: (k * k * i * o, k * k * i + i * o))),
         Mistake("k_not_squared", "A window has k rows and k columns: k·k weights for a channel, not k.",
                 _costs(lambda i, o, k, n: (n * k * i * o, n * (k * i + i * o)))),
-        Mistake("operations", "Multiplications and additions are counted separately, which gives twice the number. Here "
-                "one multiplication and its addition count as one.",
+        Mistake("operations", "Multiplications and additions are counted separately, which gives twice the number. "
+                "Here one multiplication and its addition count as one.",
                 _costs(lambda i, o, k, n: (2 * n * k * k * i * o, 2 * n * (k * k * i + i * o)))),
         Mistake("biases", "Biases are counted. Here they are left out.",
                 _costs(lambda i, o, k, n: (n * (k * k * i + 1) * o, n * ((k * k + 1) * i + (i + 1) * o)))),
@@ -748,7 +752,8 @@ class DepthwiseSeparable(nn.Module):
 class SeparableInLine(nn.Module):
     def __init__(self, c_in, c_out, stride=1):
         super().__init__()
-        self.dw, self.pw = nn.Conv2d(c_in, c_in, 3, stride, 1, groups=c_in, bias=False), nn.Conv2d(c_in, c_out, 1, bias=False)
+        self.dw = nn.Conv2d(c_in, c_in, 3, stride, 1, groups=c_in, bias=False)
+        self.pw = nn.Conv2d(c_in, c_out, 1, bias=False)
         self.bn_dw, self.bn_pw = nn.BatchNorm2d(c_in), nn.BatchNorm2d(c_out)
 
     def forward(self, x):
@@ -756,9 +761,10 @@ class SeparableInLine(nn.Module):
 
 
 def separable_in_sequential(c_in, c_out, stride=1):
-    return nn.Sequential(nn.Conv2d(c_in, c_in, 3, stride=stride, padding=1, groups=c_in, bias=False), nn.BatchNorm2d(c_in),
-                         nn.ReLU(inplace=True), nn.Conv2d(c_in, c_out, kernel_size=(1, 1), bias=False),
-                         nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+    return nn.Sequential(nn.Conv2d(c_in, c_in, 3, stride=stride, padding=1, groups=c_in, bias=False),
+                         nn.BatchNorm2d(c_in), nn.ReLU(inplace=True),
+                         nn.Conv2d(c_in, c_out, kernel_size=(1, 1), bias=False), nn.BatchNorm2d(c_out),
+                         nn.ReLU(inplace=True))
 
 
 def _separable(settings=None, **changes):
@@ -808,16 +814,16 @@ DEPTHWISE_SEPARABLE = Exercise(
             module_probe(3, 3, 1, x=quarters(34, 1, 3, 4, 3)), module_probe(1, 2, 2, x=quarters(35, 1, 1, 4, 3))],
     random=random_separable,
     mistakes=[
-        Mistake("not_depthwise", "The 3×3 convolution is a full one. With groups equal to its channels each filter reads "
-                "one channel.",
+        Mistake("not_depthwise", "The 3×3 convolution is a full one. With groups equal to its channels each filter "
+                "reads one channel.",
                 _separable(lambda i, o, s: ((i, i, 3, s, 1), (i, o, 1, 1, 1)))),
         Mistake("full_to_c_out", "The 3×3 convolution is a full one and already gives c_out channels. It is depthwise, "
                 "from c_in to c_in; the 1×1 changes the number.",
                 _separable(lambda i, o, s: ((i, o, 3, s, 1), (o, o, 1, 1, 1)))),
         Mistake("pointwise_first", "The 1×1 convolution comes first. First depthwise, then 1×1.",
                 _separable(lambda i, o, s: ((i, o, 1, 1, 1), (o, o, 3, s, o)))),
-        Mistake("stride_on_the_1x1", "The stride is in the 1×1 convolution. It is in the 3×3, which then has fewer places "
-                "to work at.",  # 89
+        Mistake("stride_on_the_1x1", "The stride is in the 1×1 convolution. It is in the 3×3, which then has fewer "
+                "places to work at.",  # 89
                 _separable(lambda i, o, s: ((i, i, 3, 1, i), (i, o, 1, s, 1)))),
         Mistake("stride_twice", "Both convolutions have the stride. Only the 3×3 has it.",  # 89
                 _separable(lambda i, o, s: ((i, i, 3, s, i), (i, o, 1, s, 1)))),
@@ -979,21 +985,22 @@ INVERTED_RESIDUAL = Exercise(
             module_probe(2, 2, 1, 2, x=large(47, 2, 2, 3, 3), mode="train")],
     random=random_inverted,
     mistakes=[
-        Mistake("activation_at_the_end", "An activation follows the last convolution. It is the linear bottleneck: batch "
-                "norm, and nothing more.",  # 97
+        Mistake("activation_at_the_end", "An activation follows the last convolution. It is the linear bottleneck: "
+                "batch norm, and nothing more.",  # 97
                 _inverted(relus=(F.relu6, F.relu6, F.relu6))),
-        Mistake("activation_after_addition", "An activation follows the addition, as in ResNet. Here the sum is handed on "
-                "as it is.",  # 97
+        Mistake("activation_after_addition", "An activation follows the addition, as in ResNet. Here the sum is handed "
+                "on as it is.",  # 97
                 _inverted(join=lambda self, x, y: F.relu6(x + y))),
-        Mistake("skip_at_stride_2", "The input is also added at stride 2, where its places are not those of the output. "
-                "The skip is there only if the stride is 1 and the channels agree.",  # 98
+        Mistake("skip_at_stride_2", "The input is also added at stride 2, where its places are not those of the "
+                "output. The skip is there only if the stride is 1 and the channels agree.",  # 98
                 _inverted(has_skip=lambda self, i, o, s: i == o)),
-        Mistake("skip_from_other_channels", "The input is also added where the block changes the number of channels. The "
-                "skip is there only if the stride is 1 and the channels agree.",  # 98
+        Mistake("skip_from_other_channels", "The input is also added where the block changes the number of channels. "
+                "The skip is there only if the stride is 1 and the channels agree.",  # 98
                 _inverted(has_skip=lambda self, i, o, s: s == 1)),
         Mistake("projection", "Where the shape changes the skip is a projection, as in ResNet. Here there is none.",  # 91
                 InvertedProjected),
-        Mistake("no_skip", "The input is not added where the shapes agree.", _inverted(has_skip=lambda self, *shape: False)),
+        Mistake("no_skip", "The input is not added where the shapes agree.",
+                _inverted(has_skip=lambda self, *shape: False)),
         Mistake("relu_without_6", "The activations are ReLU. They are ReLU6, which cuts off at 6 as well.",
                 _inverted(relus=(F.relu, F.relu, identity))),
         Mistake("expands_c_out", "The middle has expansion times c_out channels. It is the input that is expanded.",
@@ -1038,8 +1045,8 @@ INVERTED_RESIDUAL = Exercise(
         y <- bn(conv 1×1, m to c_out)                                   # (N, c_out, H', W')
         return x + y if stride is 1 and c_in is c_out, else y
         ```"""),
-        "What is kept and handed on is narrow, to save memory; the work is done on many channels, which depthwise makes "
-        "cheap. A ReLU on few channels would throw away what no other channel holds, so the narrow end has none.",
+        "What is kept and handed on is narrow, to save memory; the work is done on many channels, which depthwise "
+        "makes cheap. A ReLU on few channels would throw away what no other channel holds, so the narrow end has none.",
     ])
 
 
@@ -1106,8 +1113,8 @@ COMPOUND_SCALE = Exercise(
         Mistake("ninety_percent_of_the_original", "The result is compared with 90 % of the channels before scaling. "
                 "Compare it with 90 % of the scaled number.",  # 101
                 lambda c, r, width, depth: (_near(c * width) + 8 * (_near(c * width) < 0.9 * c), ceil(r * depth))),
-        Mistake("half_to_even", "A number half way between two multiples goes to the even one, as Python's `round` does. "
-                "Here it goes up.",
+        Mistake("half_to_even", "A number half way between two multiples goes to the even one, as Python's `round` "
+                "does. Here it goes up.",
                 _scale(lambda c: (lambda n: n + 8 * (n < 0.9 * c))(max(8, 8 * round(c / 8))))),
         Mistake("no_least", "There can be no 0 channels: 8 is the least.",  # 101
                 _scale(lambda c: int(c + 4) // 8 * 8 if c < 5 else _guarded(c))),
@@ -1185,7 +1192,8 @@ def _mutated(parent, gene, value):
     return (*parent[:gene], value, *parent[gene + 1:])
 
 
-def _evolve(choose=_best, mutate=_mutated, out=lambda networks, scores, sample, parent: 0, join=lambda rest, child: (*rest, child)):
+def _evolve(choose=_best, mutate=_mutated, out=lambda networks, scores, sample, parent: 0,
+            join=lambda rest, child: (*rest, child)):
     """A mistake: another choice of the parent, another mutation, another one that goes, or another place."""
     def run(population, scores, sample, gene, value):
         parent = choose(scores, sample)
@@ -1226,21 +1234,21 @@ EVOLUTION_STEP = Exercise(
                 _evolve(lambda scores, sample: _best(scores, range(len(scores))))),
         Mistake("lowest_score", "The parent is the one with the lowest score in the sample. Take the highest.",
                 _evolve(lambda scores, sample: min(sample, key=lambda i: scores[i]))),
-        Mistake("place_in_the_sample", "The place of the winner within the sample is used as its place in the population. "
-                "Look up in the sample which network that is.",  # 67
+        Mistake("place_in_the_sample", "The place of the winner within the sample is used as its place in the "
+                "population. Look up in the sample which network that is.",  # 67
                 _evolve(lambda scores, sample: int(np.argmax([scores[i] for i in sample])))),
         Mistake("first_of_the_sample", "The parent is the first of the sample. It is the one with the highest score.",
                 _evolve(lambda scores, sample: sample[0])),
         Mistake("last_of_ties", "Of equal scores the last wins. Take the one that comes first in the sample.",
                 _evolve(lambda scores, sample: max(reversed(sample), key=lambda i: scores[i]))),
-        Mistake("ties_by_place", "Of equal scores the one that is first in the population wins. Take the one that comes "
-                "first in the sample.",
+        Mistake("ties_by_place", "Of equal scores the one that is first in the population wins. Take the one that "
+                "comes first in the sample.",
                 _evolve(lambda scores, sample: max(sorted(sample), key=lambda i: scores[i]))),
-        Mistake("worst_dies", "The network with the lowest score leaves. It is the oldest that leaves, the first in the "
-                "population.",
+        Mistake("worst_dies", "The network with the lowest score leaves. It is the oldest that leaves, the first in "
+                "the population.",
                 _evolve(out=lambda networks, scores, sample, parent: int(np.argmin(scores)))),
-        Mistake("worst_of_sample_dies", "The worst of the sample leaves. It is the oldest that leaves, the first in the "
-                "population.",
+        Mistake("worst_of_sample_dies", "The worst of the sample leaves. It is the oldest that leaves, the first in "
+                "the population.",
                 _evolve(out=lambda networks, scores, sample, parent: min(sample, key=lambda i: scores[i]))),
         Mistake("parent_dies", "The parent leaves. It is the oldest that leaves, the first in the population.",
                 _evolve(out=lambda networks, scores, sample, parent: parent)),
@@ -1328,8 +1336,8 @@ def distinct(seed, *shapes):
     rng = np.random.default_rng([seed, len(shapes)])
     total = sum(int(np.prod(s)) for s in shapes)
     values = rng.permutation(np.arange(1, total + 1)) / 4 * rng.choice([-1, 1], total)
-    return [np.float32(part.reshape(s)) for part, s in zip(np.split(values, np.cumsum([np.prod(s) for s in shapes])[:-1]),
-                                                          shapes)]
+    parts = np.split(values, np.cumsum([np.prod(s) for s in shapes])[:-1])
+    return [np.float32(part.reshape(s)) for part, s in zip(parts, shapes)]
 
 
 def random_masks(rng):
@@ -1348,31 +1356,30 @@ MAGNITUDE_MASKS = Exercise(
             masks_call(1, strided(distinct(61, (2, 3))[0])), masks_call(5, *distinct(62, (2,), (3,)))],
     random=random_masks,
     mistakes=[
-        Mistake("layer_by_layer", "The same share is kept in every tensor. All weights compete together, so one tensor may "
-                "keep most of its weights and another hardly any.",
+        Mistake("layer_by_layer", "The same share is kept in every tensor. All weights compete together, so one tensor "
+                "may keep most of its weights and another hardly any.",
                 _masks(lambda keep, ws, sizes: lambda w: w.abs() >= _kth(w.abs(), _share(w, keep, sizes)))),
         Mistake("keep_in_each", "`keep` weights are kept in every tensor. It is the number for all of them together.",
                 _masks(lambda keep, ws, sizes: lambda w: w.abs() >= _kth(w.abs(), keep))),
         Mistake("with_signs", "The largest weights are kept, with their signs. A weight far below 0 matters as much: "
                 "compare magnitudes.",
                 _masks(lambda keep, ws, sizes: lambda w: w >= _kth(torch.cat([v.flatten() for v in ws]), keep))),
-        Mistake("threshold_with_signs", "The threshold comes from magnitudes, but weights are compared with it with their "
-                "signs. Negative ones are lost.",
+        Mistake("threshold_with_signs", "The threshold comes from magnitudes, but weights are compared with it with "
+                "their signs. Negative ones are lost.",
                 _masks(lambda keep, ws, sizes: lambda w: w >= _kth(sizes, keep))),
         Mistake("smallest_kept", "The smallest weights are kept. The largest matter most.",
                 _masks(lambda keep, ws, sizes: lambda w: w.abs() <= sizes.sort().values[keep - 1])),
         Mistake("keep_as_removed", "`keep` weights are removed. It is the number of weights that stay.",
                 _masks(lambda keep, ws, sizes: lambda w: w.abs() > sizes.sort().values[keep - 1])),
-        Mistake("one_too_few", "The keep-th largest weight itself is lost: a weight is kept if it is at least as large as "
-                "the threshold.",
+        Mistake("one_too_few", "The keep-th largest weight itself is lost: a weight is kept if it is at least as large "
+                "as the threshold.",
                 _masks(lambda keep, ws, sizes: lambda w: w.abs() > _kth(sizes, keep))),
         Mistake("one_too_many", "One weight too many is kept. Counting from 0, the keep-th largest has the number "
                 "keep − 1.",
                 _masks(lambda keep, ws, sizes: lambda w: w.abs() >= _kth(sizes, keep + 1))),
         Mistake("ties_broken", "Of weights of equal magnitude some are kept and others not. Those as large as the "
                 "keep-th largest are all kept.",
-                lambda keep, *ws: _split(ws, torch.zeros(sum(w.numel() for w in ws), dtype=torch.bool).index_fill(
-                    0, torch.cat([w.flatten() for w in ws]).abs().sort(descending=True, stable=True).indices[:keep], True))),
+                lambda keep, *ws: _split(ws, _exactly(keep, torch.cat([w.flatten().abs() for w in ws])))),
         Mistake("relative_to_each_tensor", "Each tensor is divided by its largest magnitude before the weights are "
                 "compared. Compare them as they are.",
                 lambda keep, *ws: tuple(masks_by_topk(keep, *(w / w.abs().max() for w in ws)))),
@@ -1410,6 +1417,12 @@ MAGNITUDE_MASKS = Exercise(
         "How much the output changes if a weight is set to 0 depends on its size, whatever its sign; that is a rough "
         "measure, and a cheap one. One threshold for all layers lets large layers, which can spare more, give more.",
     ])
+
+
+def _exactly(keep, sizes):
+    """True for `keep` of the largest, the first of equal ones."""
+    largest = sizes.sort(descending=True, stable=True).indices[:keep]
+    return torch.zeros(len(sizes), dtype=torch.bool).index_fill(0, largest, True)
 
 
 def _split(weights, flat):

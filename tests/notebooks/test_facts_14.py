@@ -1,4 +1,4 @@
-"""Notebook 14: every number in its prose, its blocks against torch and the zoo's counts, and what its runs must show."""
+"""Notebook 14: every number in its prose, its blocks against torch and published counts, what its runs must show."""
 
 from __future__ import annotations
 
@@ -145,7 +145,8 @@ def test_a_separable_block_channel_by_channel(nb, seed, c_in, c_out, stride):
 def test_mobilenets_have_the_published_counts(nb):
     assert (nb["table"].parameters, nb["table"].multiply_adds) == (4_231_976, 568_740_352)
     assert nb["mobile_work"]["1×1"] / 568_740_352 == pytest.approx(0.95, abs=0.002)
-    assert sum(nb["mobile_work"].values()) == 568_740_352 and 4_089_184_256 / 568_740_352 == pytest.approx(7.2, abs=0.05)
+    assert sum(nb["mobile_work"].values()) == 568_740_352
+    assert 4_089_184_256 / 568_740_352 == pytest.approx(7.2, abs=0.05)
     assert 4866 / 569 == pytest.approx(9, abs=0.5) and 71.7 - 70.6 == pytest.approx(1.1)
     assert (nb["second"].parameters, nb["second"].multiply_adds) == (3_504_872, 300_774_272)
     assert 0.5 < 300_774_272 / 568_740_352 < 0.55
@@ -183,7 +184,8 @@ def test_relu_destroys_few_channels_and_spares_many(nb):
 
 
 @few
-@given(st.integers(1, 400), st.integers(1, 12), st.sampled_from([0.5, 0.75, 1.0, 1.25, 1.5, 2.0]), st.sampled_from([1, 1.5, 3]))
+@given(st.integers(1, 400), st.integers(1, 12), st.sampled_from([0.5, 0.75, 1.0, 1.25, 1.5, 2.0]),
+       st.sampled_from([1, 1.5, 3]))
 def test_compound_scaling_keeps_its_rule(nb, channels, repeats, width, depth):
     c, r = nb["compound_scale"](channels, repeats, width, float(depth))
     wanted = channels * width
@@ -211,7 +213,7 @@ def test_scaled_stages_are_those_of_the_zoo(nb):
 
 def test_the_chart_is_drawn_from_todays_counts():
     table = results.load("network_costs")
-    assert table["network"].tolist() == network_costs.counted()
+    assert set(table["network"]) == set(network_costs.counted()), f"run {table.command}"
     rows = network_costs.measure(["alexnet_torchvision", "resnet50_v1_5", "efficientnet_b2"])
     assert list(rows[0]) == list(table)
     for row in rows:
@@ -226,9 +228,8 @@ def test_what_the_chart_shows(nb):
              for name, i in nb["place"].items() if costs["top1"][i] > 0}
     vgg = known["vgg16"]
     assert any(10 * work < vgg[0] and top1 > vgg[1] for work, top1, _ in known.values())
-    for name, (work, top1, _) in known.items():            # nothing is cheaper and better than an EfficientNet
-        if name.startswith("efficientnet"):
-            assert not any(w < work and t > top1 for other, (w, t, _) in known.items() if "efficientnet" not in other), name
+    best, others = ([v for name, v in known.items() if ("efficientnet" in name) is which] for which in (True, False))
+    assert len(best) == 8 and not any(w <= work and t >= top1 for work, top1, _ in best for w, t, _ in others)
     assert known["vgg16_bn"][0] == vgg[0] and known["vgg16_bn"][1] > vgg[1]
     assert set(nb["SHOWN"]) <= set(nb["place"])
     cheapest, dearest = (costs["multiply_adds"][nb["place"][nb["shown"][i]]] for i in (0, -1))
@@ -323,7 +324,8 @@ def test_pruning_the_digits(nb):
     assert at[0.05]["magnitude"][1] > full - 0.035
     assert at[0.5]["random"][0] < 0.45 and at[0.2]["random"][1] < 0.6
     kept = nb["kept_by_layer"]
-    assert kept[0] == max(kept) and kept[0] == pytest.approx(0.785, abs=0.05) and kept[4] == pytest.approx(0.07, abs=0.01)
+    assert kept[0] == max(kept) and kept[0] == pytest.approx(0.785, abs=0.05)
+    assert kept[4] == pytest.approx(0.07, abs=0.01)
 
 
 def test_the_vision_transformer_has_the_published_parameters(nb):

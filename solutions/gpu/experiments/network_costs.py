@@ -10,17 +10,17 @@ import torch
 from solutions.gpu.models.network import count_multiply_adds, count_parameters
 from solutions.gpu.models.zoo import NETWORKS, create
 
-WHAT = ("Parameters and multiply-adds for one image of that size, counted by us; published top-1 accuracy on ImageNet in "
-        "%, single crop, and its source; nan where the network is not for ImageNet or no accuracy is known to us")
+WHAT = ("Parameters and multiply-adds for one image of that size, counted by us; published top-1 accuracy on ImageNet "
+        "in %, single crop, and its source; nan where the network is not for ImageNet or no accuracy is known to us")
 
 FAMILIES = {"lenet": "LeNet", "alexnet": "AlexNet", "zfnet": "ZFNet", "vgg": "VGG", "googlenet": "GoogLeNet",
             "inception": "Inception-v3", "resnet": "ResNet", "plain": "plain", "wide_resnet": "Wide ResNet",
             "resnext": "ResNeXt", "se_resnet": "SE-ResNet", "densenet": "DenseNet", "mobilenet_v1": "MobileNet v1",
-            "mobilenet_v2": "MobileNet v2", "nasnet": "NASNet-A", "nasnet_cifar": "CIFAR", "efficientnet": "EfficientNet",
-            "enet": "ENet", "cifar": "CIFAR"}
+            "mobilenet_v2": "MobileNet v2", "nasnet": "NASNet-A", "nasnet_cifar": "CIFAR",
+            "efficientnet": "EfficientNet", "enet": "ENet", "cifar": "CIFAR"}
 
-# The weights of torchvision that were released first (IMAGENET1K_V1), as torchvision 0.28 states them.  Later weights of
-# the same networks reach up to five points more, by longer training with more augmentation; so do the only ones of
+# The weights of torchvision that were released first (IMAGENET1K_V1), as torchvision 0.28 states them.  Later weights
+# of the same networks reach up to five points more, by longer training with more augmentation; so do the only ones of
 # ResNeXt-101 64x4d, which is left out.
 TORCHVISION = {
     "alexnet": 56.522, "vgg11": 69.02, "vgg11_bn": 70.37, "vgg13": 69.928, "vgg13_bn": 71.586, "vgg16": 71.592,
