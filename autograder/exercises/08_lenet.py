@@ -336,7 +336,7 @@ SUBSAMPLE = Exercise(
         `x[:, :, ::2, 1::2]` is the upper right pixel of every window at once. To lie along the channels, an array of
         shape (C,) needs two more axes behind it."""),
         "The network learns how strongly to subsample. With a coefficient of ¼ the layer averages; with a large one, "
-        "and the squashing function behind it, the output is nearly ±1 and the layer decides rather than blurs. It "
+        "and the squashing function after it, the output is nearly ±1 and the layer decides rather than blurs. It "
         "costs two parameters a channel.",
     ])
 

@@ -596,7 +596,7 @@ TRAINING_STEP = Exercise(
                 "gradients that are still there. Clear them in every step.",  # 57
                 learn_with(order="backward step")),
         Mistake("nothing_learned", "The weights never change. At the moment of `step` there must be gradients: is it "
-                "called, after `backward`, and not behind a `zero_grad`?",
+                "called, after `backward`, and not after a `zero_grad`?",
                 learn_with(order="backward zero step")),
         Mistake("step_before_backward", "`step` comes before `backward`. The first step then finds no gradients, and "
                 "later ones change the weights that `backward` still needs, at which PyTorch complains of an "

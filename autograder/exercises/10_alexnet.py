@@ -55,7 +55,7 @@ def error_by_topk(logits, labels, k):
     import torch
 
     lowered = logits.clone().double()
-    lowered[torch.arange(len(labels)), labels] -= 1e-9  # behind all that are equal
+    lowered[torch.arange(len(labels)), labels] -= 1e-9  # after all that are equal
     best = lowered.topk(k, dim=1).indices
     return 1 - (best == labels[:, None]).any(dim=1).double().mean().item()
 
@@ -363,7 +363,7 @@ LAYER_TABLE = Exercise(
                 "row.",
                 lambda input_shape, layers: _table(input_shape, layers, flat=lambda s: s[-1] * s[-2])),
         Mistake("field_ignores_strides", "The receptive field is right as long as all strides before a layer are 1. "
-                "Behind a stride of 2, neighbouring units lie 2 pixels apart in the image.",  # 107
+                "After a stride of 2, neighbouring units lie 2 pixels apart in the image.",  # 107
                 lambda input_shape, layers: _table(input_shape, layers, step=lambda before, own: 1)),
         Mistake("field_with_the_last_stride", "For the receptive field only the stride of the layer just before "
                 "counts. Strides multiply through all layers before.",  # 107
@@ -705,7 +705,7 @@ ALEXNET_FEATURES = Exercise(
                 alexnet({"pool": (2, 2, 2)})),
         Mistake("pool_rounds_up", "Where pooling does not fit, the size is rounded up. Here it is rounded down.",  # 71
                 alexnet({"ceil": (True, True, True)})),
-        Mistake("last_pool_missing", "The convolutions are right. The pooling at the end, behind CONV5, is missing.",
+        Mistake("last_pool_missing", "The convolutions are right. The pooling at the end, after CONV5, is missing.",
                 alexnet({"pool": (3, 3, 0)})),
         Mistake("no_norm", "All layers that learn are right, and the values are not: NORM is missing.",
                 alexnet({"norm": None})),
@@ -720,11 +720,11 @@ ALEXNET_FEATURES = Exercise(
         Mistake("pool_before_norm", "POOL stands before NORM, as in many lectures. Here it is the paper's order: NORM "
                 "first.",
                 alexnet({"order": "conv relu pool norm"})),
-        Mistake("no_relu_at_the_end", "The ReLU behind CONV5 is missing.",
+        Mistake("no_relu_at_the_end", "The ReLU after CONV5 is missing.",
                 alexnet({"relu": (True, True, True, True, False)})),
         Mistake("no_relu", "There is no ReLU.",
                 alexnet({"relu": (False,) * 5})),
-        Mistake("no_relu_between", "The ReLU behind CONV3 and CONV4 is missing. ReLU follows each convolution, also "
+        Mistake("no_relu_between", "The ReLU after CONV3 and CONV4 is missing. ReLU follows each convolution, also "
                 "where no pooling does.",
                 alexnet({"relu": (True, True, False, False, True)})),
         Mistake("no_bias", "The convolutions have no biases.",  # 88
@@ -743,8 +743,8 @@ ALEXNET_FEATURES = Exercise(
     ],
     alternatives=[alexnet_by_functions, alexnet_by_parts],
     hints=[
-        "Write down the layers in order, from CONV1 to the last POOL. Behind which convolutions does pooling follow, "
-        "and behind which normalisation?",
+        "Write down the layers in order, from CONV1 to the last POOL. After which convolutions comes pooling, "
+        "and after which normalisation?",
         dedent("""\
         ```
         image   227
@@ -855,7 +855,7 @@ ZFNET_FEATURES = Exercise(
                 zfnet(ceil=(False,) * 3)),
         Mistake("last_pool_rounds_down", "The last pooling rounds down. All three round up.",
                 zfnet(ceil=(True, True, False))),
-        Mistake("norm_before_pool", "The layers that learn are right. Behind CONV1 and CONV2 first comes POOL, then "
+        Mistake("norm_before_pool", "The layers that learn are right. After CONV1 and CONV2 first comes POOL, then "
                 "NORM.",
                 zfnet(order="conv relu norm pool")),
         Mistake("no_norm", "The layers that learn are right, and the values are not: NORM is missing.",
@@ -863,7 +863,7 @@ ZFNET_FEATURES = Exercise(
         Mistake("alpha_of_the_paper", "NORM has alpha = 1e-4. PyTorch divides alpha by the window of 5, so it is 5e-4 "
                 "here, as in `AlexNetFeatures`.",
                 zfnet(norm={"alpha": 1e-4, "k": 2.0})),
-        Mistake("no_relu_at_the_end", "The ReLU behind CONV5 is missing.",
+        Mistake("no_relu_at_the_end", "The ReLU after CONV5 is missing.",
                 zfnet(relu=(True, True, True, True, False))),
         Mistake("no_bias", "The convolutions have no biases.",  # 88
                 zfnet(bias=False)),
@@ -893,7 +893,7 @@ ZFNET_FEATURES = Exercise(
         CONV1: kernel, stride and padding
         CONV2: stride and padding; no groups anywhere
         POOL:  nn.MaxPool2d(3, stride=2, ceil_mode=True), three times
-        behind CONV1 and CONV2: exchange NORM and POOL
+        after CONV1 and CONV2: exchange NORM and POOL
         the numbers of filters come from channels             # (N, c0, H, W) -> (N, c5, H', W')
         ```"""),
         "A stride of 4 looks at every fourth place only, and patterns finer than that come out as something else "
@@ -906,7 +906,7 @@ ZFNET_FEATURES = Exercise(
 
 def classifier(c_in, side, hidden, classes, p, *, flatten=lambda x: x.flatten(1), inputs=None, drops=(0, 1, 1, 0),
                relu=(True, True, False), bias=True, always=False, end=None):
-    """Three linear layers.  drops: is there dropout before FC6, behind FC6, behind FC7, behind FC8."""
+    """Three linear layers.  drops: is there dropout before FC6, after FC6, after FC7, after FC8."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -1005,19 +1005,19 @@ ALEXNET_CLASSIFIER = Exercise(
                 "is dropped: the dropout is missing, or its probability is not `p`.",
                 classified(drops=(0, 0, 0, 0))),
         Mistake("nothing_dropped_behind_fc7", "With p = 1 in training, FC8 still gets something: nothing is dropped "
-                "behind FC7. Dropout belongs behind the ReLU of FC6 and of FC7 (torchvision has it before the two "
+                "after FC7. Dropout belongs after the ReLU of FC6 and of FC7 (torchvision has it before the two "
                 "layers).",
                 classified(drops=(1, 1, 0, 0))),
-        Mistake("dropout_on_the_logits", "Logits are dropped: there is a dropout behind FC8.",
+        Mistake("dropout_on_the_logits", "Logits are dropped: there is a dropout after FC8.",
                 classified(drops=(0, 1, 1, 1))),
         Mistake("dropout_in_evaluation", "Dropout acts in evaluation mode too. `nn.Dropout` knows the mode; "
                 "`F.dropout` must be told: `training=self.training`.",  # 102
                 classified(always=True)),
-        Mistake("no_relu", "There is no ReLU behind FC6 and FC7. Three linear layers in a row are one linear layer.",
+        Mistake("no_relu", "There is no ReLU after FC6 and FC7. Three linear layers in a row are one linear layer.",
                 classified(relu=(False, False, False))),
-        Mistake("no_relu_behind_fc7", "The ReLU behind FC7 is missing.",
+        Mistake("no_relu_behind_fc7", "The ReLU after FC7 is missing.",
                 classified(relu=(True, False, False))),
-        Mistake("relu_on_the_logits", "There is a ReLU behind FC8. Logits may be negative.",
+        Mistake("relu_on_the_logits", "There is a ReLU after FC8. Logits may be negative.",
                 classified(relu=(True, True, True))),
         Mistake("softmax_at_the_end", "The rows are probabilities. The loss has its own softmax; return logits.",  # 104
                 classified(end=lambda x, _: x.softmax(dim=1))),

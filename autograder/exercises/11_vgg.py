@@ -204,20 +204,20 @@ FIELDS = Exercise(
             call((4, 4, "M", 6, "M", 8)), call((4, "M", 6, "M", 8, 8, "M", 8)), call(A), call(D)],
     random=lambda rng: call(random_config(rng)),
     mistakes=[
-        Mistake("without_the_product_of_strides", "Behind the first pooling layer it grows too slowly. Two "
+        Mistake("without_the_product_of_strides", "After the first pooling layer it grows too slowly. Two "
                 "neighbouring units there lie 2 pixels apart in the image, later 4, then 8: each layer has to count "
                 "in these steps.",
                 lambda config: _fields(config, step_after=lambda step: step)),  # 107
-        Mistake("strides_added", "The steps in the image have to be multiplied: behind two pooling layers neighbouring "
+        Mistake("strides_added", "The steps in the image have to be multiplied: after two pooling layers neighbouring "
                 "units lie 2 · 2 pixels apart. In your numbers the strides add up.",
                 lambda config: _fields(config, step_after=lambda step: step + 2)),
-        Mistake("step_grows_by_one", "The distance of neighbouring units in the image is 1, 2, 3, … behind 0, 1, 2, … "
+        Mistake("step_grows_by_one", "The distance of neighbouring units in the image is 1, 2, 3, … after 0, 1, 2, … "
                 "pooling layers in your numbers. Each pooling layer doubles it.",
                 lambda config: _fields(config, step_after=lambda step: step + 1)),
         Mistake("own_stride_counts", "The pooling layer adds too much: it reads two neighbours of the layer below, as "
                 "far apart as these are. Its stride matters only for the layers after it.",
                 lambda config: _fields(config, add_after=True)),
-        Mistake("pooling_sees_nothing_new", "Your pooling layers do not see more than the layer below. A unit behind "
+        Mistake("pooling_sees_nothing_new", "Your pooling layers do not see more than the layer below. A unit after "
                 "one reads two neighbours along each axis, and these see different pixels.",
                 lambda config: _fields(config, pool=0)),
         Mistake("pooling_doubles_the_field", "Pooling doubles the distance between units, not what a unit sees: the "
@@ -237,13 +237,13 @@ FIELDS = Exercise(
                 lambda config: vgg_receptive_fields(config)[-1]),
         Mistake("area", "The numbers are squared: what is asked for is the side of the square, along one axis.",
                 lambda config: tuple(n * n for n in vgg_receptive_fields(config))),
-        Mistake("pooling_left_out", "There is no number for the entries \"M\". A unit behind a pooling layer has a "
+        Mistake("pooling_left_out", "There is no number for the entries \"M\". A unit after a pooling layer has a "
                 "receptive field too.",
                 lambda config: tuple(n for n, e in zip(vgg_receptive_fields(config), config) if e != "M")),
     ],
     alternatives=[fields_backwards, fields_by_powers],
     hints=[
-        "Take two units side by side, behind one pooling layer. How many pixels apart are the windows that they see in "
+        "Take two units side by side, after one pooling layer. How many pixels apart are the windows that they see in "
         "the image?",
         dedent("""\
         `(4, "M", 6)` along one axis; `step` is the distance in the image of two neighbours in the layer's input:
@@ -311,7 +311,7 @@ class VGGBlock(nn.Module):
 
 
 class SharedBlock(VGGBlock):
-    """The layers behind the first are one and the same object, as `[layer] * n` makes them."""
+    """The layers after the first are one and the same object, as `[layer] * n` makes them."""
 
     def __init__(self, c_in, c_out, kernel_sizes, batch_norm=False):
         super().__init__(c_in, c_out, kernel_sizes, batch_norm)
@@ -420,7 +420,7 @@ VGG_BLOCK = Exercise(
                 switched(VGGBlock, "One", padding=lambda self, k: 1)),
         Mistake("pool_missing", "There is no pooling at the end: height and width must be halved.",
                 switched(VGGBlock, "NoPool", pool="none")),
-        Mistake("pool_after_every_convolution", "There is a pooling layer behind every convolution. It comes once, at "
+        Mistake("pool_after_every_convolution", "There is a pooling layer after every convolution. It comes once, at "
                 "the end of the block.", switched(VGGBlock, "Each", pool="each")),
         Mistake("pool_stride_1", "The pooling windows move by one pixel, so the maps keep their size. They lie side by "
                 "side.", switched(VGGBlock, "Dense", pool="stride 1")),  # 62
@@ -442,11 +442,11 @@ VGG_BLOCK = Exercise(
         Mistake("no_bias_with_batch_norm", "The convolutions lose their bias where there is batch norm. That is well "
                 "thought: batch norm takes any constant away. But VGG as it is distributed keeps it, and so does this "
                 "exercise.", switched(VGGBlock, "Thrifty", bias="unless batch norm")),  # 87
-        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm behind each "
+        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm after each "
                 "convolution.", switched(VGGBlock, "Plain", norm="")),
         Mistake("batch_norm_once", "There is one batch norm in the block, at its end. Each convolution is followed by "
                 "one of its own.", switched(VGGBlock, "Once", norm="last")),
-        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution "
+        Mistake("batch_norm_after_relu", "Batch norm stands after the ReLU. Here it stands between the convolution "
                 "and the ReLU.", switched(VGGBlock, "After", norm="after ReLU")),
     ],
     alternatives=[BlockAsSequential, BlockByHand],
@@ -605,7 +605,7 @@ VGG_FEATURES = Exercise(
         Mistake("ceil_mode", "Where height or width is odd, the pooled map has one row or column too many: a window "
                 "that does not fit is left out.", features_of(pool=(2, 2, 0, 1, True))),  # 71
         Mistake("relu_missing", "There is no ReLU. Each convolution is followed by one.", features_of(relus="none")),
-        Mistake("relu_before_pooling_only", "There is a ReLU only in front of pooling. Each convolution is followed by "
+        Mistake("relu_before_pooling_only", "There is a ReLU only before pooling. Each convolution is followed by "
                 "one: without it, two convolutions in a row are together just another linear map.",
                 features_of(relus="before M")),
         Mistake("last_relu_missing", "The last convolution of the list has no ReLU. Each one is followed by one.",
@@ -614,11 +614,11 @@ VGG_FEATURES = Exercise(
         Mistake("no_bias_with_batch_norm", "The convolutions lose their bias where there is batch norm. That is well "
                 "thought: batch norm takes any constant away. But VGG as it is distributed keeps it, and so does this "
                 "exercise.", features_of(bias="unless batch norm")),  # 87
-        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm behind each "
+        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm after each "
                 "convolution.", features_of(norm="")),
-        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution "
+        Mistake("batch_norm_after_relu", "Batch norm stands after the ReLU. Here it stands between the convolution "
                 "and the ReLU.", features_of(norm="after ReLU")),
-        Mistake("batch_norm_before_convolution", "Batch norm stands in front of the convolution. Here it stands "
+        Mistake("batch_norm_before_convolution", "Batch norm stands before the convolution. Here it stands "
                 "between the convolution and the ReLU.", features_of(norm="before convolution")),
     ],
     alternatives=[features_by_indices, features_nested],
@@ -655,10 +655,10 @@ VGG_FEATURES = Exercise(
 # ---------------------------------------------------------------------------- vgg_classifier
 
 class Classifier(nn.Module):
-    """Oracle: flatten, then three linear layers, with ReLU and dropout behind the first two."""
+    """Oracle: flatten, then three linear layers, with ReLU and dropout after the first two."""
 
     bias, order, relus, final, layers = True, (0, 1, 2, 3), (True, True), staticmethod(lambda z: z), 3
-    drops = staticmethod(lambda p: (0, *p, 0))  # in front of the first layer, behind each of the three
+    drops = staticmethod(lambda p: (0, *p, 0))  # before the first layer, after each of the three
     off_in_evaluation = True
 
     def __init__(self, shape, hidden, classes, dropout=(0.5, 0.5)):
@@ -754,17 +754,17 @@ VGG_CLASSIFIER = Exercise(
                 switched(Classifier, "Always", off_in_evaluation=False)),  # 102
         Mistake("dropout_missing", "In evaluation everything is right, but in training nothing is dropped: the rates "
                 "are not used.", switched(Classifier, "Never", drops=staticmethod(lambda p: (0, 0, 0, 0)))),
-        Mistake("rates_swapped", "The two rates are exchanged: the first belongs behind the first ReLU.",
+        Mistake("rates_swapped", "The two rates are exchanged: the first belongs after the first ReLU.",
                 switched(Classifier, "Swapped", drops=staticmethod(lambda p: (0, p[1], p[0], 0)))),
         Mistake("first_rate_twice", "The first rate is used in both places.",
                 switched(Classifier, "First", drops=staticmethod(lambda p: (0, p[0], p[0], 0)))),
         Mistake("second_rate_twice", "The second rate is used in both places.",
                 switched(Classifier, "Second", drops=staticmethod(lambda p: (0, p[1], p[1], 0)))),
-        Mistake("dropout_one_layer_early", "Dropout stands in front of the first two linear layers, as in some "
-                "versions of AlexNet. Here it stands behind the first and the second ReLU.",
+        Mistake("dropout_one_layer_early", "Dropout stands before the first two linear layers, as in some "
+                "versions of AlexNet. Here it stands after the first and the second ReLU.",
                 switched(Classifier, "Early", drops=staticmethod(lambda p: (*p, 0, 0)))),
-        Mistake("dropout_on_the_scores", "Dropout stands behind the second and the third linear layer. A score that is "
-                "dropped becomes 0; dropout belongs behind the two hidden layers.",
+        Mistake("dropout_on_the_scores", "Dropout stands after the second and the third linear layer. A score that is "
+                "dropped becomes 0; dropout belongs after the two hidden layers.",
                 switched(Classifier, "Late", drops=staticmethod(lambda p: (0, 0, *p)))),
         Mistake("flatten_channels_last", "The features are flattened in another order: row, column, channel. PyTorch's "
                 "order is channel, row, column, as they lie in (N, C, H, W).",
@@ -777,11 +777,11 @@ VGG_CLASSIFIER = Exercise(
         Mistake("softmax_at_the_end", "The network returns probabilities. It must return the scores: PyTorch's "
                 "cross-entropy applies softmax itself.",
                 switched(Classifier, "Softmax", final=staticmethod(lambda z: z.softmax(1)))),  # 104
-        Mistake("relu_at_the_end", "There is a ReLU behind the last linear layer, so that no score can be negative.",
+        Mistake("relu_at_the_end", "There is a ReLU after the last linear layer, so that no score can be negative.",
                 switched(Classifier, "Relu", final=staticmethod(torch.relu))),
         Mistake("relu_missing", "There is no ReLU between the linear layers: three in a row are then together one "
                 "linear map.", switched(Classifier, "Linear", relus=(False, False))),
-        Mistake("second_relu_missing", "There is no ReLU behind the second linear layer.",
+        Mistake("second_relu_missing", "There is no ReLU after the second linear layer.",
                 switched(Classifier, "Half", relus=(True, False))),
         Mistake("one_hidden_layer", "There are two linear layers. VGG has three: two hidden ones and the scores.",
                 switched(Classifier, "Short", layers=2)),
@@ -1225,10 +1225,10 @@ ACTIVATION_SIZES = Exercise(
             sizes_call(2, 3, 4, (5, 6), 8)],
     random=random_sizes,
     mistakes=[
-        Mistake("before_relu", "The numbers are those of what the convolutions give. They are asked for behind the "
+        Mistake("before_relu", "The numbers are those of what the convolutions give. They are asked for after the "
                 "ReLU.",
                 wrong_sizes(measure=lambda y, pre: pre.square().mean().sqrt())),
-        Mistake("standard_deviation", "This is the standard deviation: the mean is subtracted first. Behind a ReLU the "
+        Mistake("standard_deviation", "This is the standard deviation: the mean is subtracted first. After a ReLU the "
                 "mean is not 0, and the root mean square keeps it in.",
                 wrong_sizes(measure=lambda y, pre: y.std(unbiased=False))),
         Mistake("unbiased_standard_deviation", "This is `x.std()`: the mean is subtracted first, and it divides by one "

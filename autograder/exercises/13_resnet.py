@@ -478,7 +478,7 @@ BASIC_BLOCK = Exercise(
                 "the order in which layers are made: make them in the order in which they are used.",
                 MadeInAnotherOrder),
         Mistake("one_norm", "Both halves share one batch norm. Each has its own.", OneNorm),
-        Mistake("no_second_norm", "The batch norm behind the second convolution is missing.", NoSecondNorm),
+        Mistake("no_second_norm", "The batch norm after the second convolution is missing.", NoSecondNorm),
         Mistake("projection", "The skip goes through a convolution with weights where the shape changes (option B). "
                 "Here it is option A: subsample, and append channels of zeros.",  # 91
                 Projected),
@@ -651,7 +651,7 @@ CIFAR_NET = Exercise(
         Mistake("pool_after_the_stem", "A max pooling follows the first convolution, as for ImageNet. Small images "
                 "have no pixels to give away: there is none here.",
                 _net(begin=lambda self, x: F.max_pool2d(F.relu(self.norm(self.stem(x))), 3, 2, 1))),
-        Mistake("stem_without_relu", "The ReLU behind the first convolution is missing.",
+        Mistake("stem_without_relu", "The ReLU after the first convolution is missing.",
                 _net(begin=lambda self, x: self.norm(self.stem(x)))),
         Mistake("maximum_at_the_end", "The maximum over height and width is taken at the end. Take the mean.",
                 _net(pool=lambda self, x: x.amax(dim=(2, 3)))),
@@ -756,11 +756,11 @@ CHAIN_GRADIENTS = Exercise(
                 _chain(lambda a: a.cumprod(0))),
         Mistake("last_layer_first", "The right numbers, in the wrong order: the entry of layer 0 comes first.",
                 _chain(lambda a: a.flip(0).cumprod(0))),
-        Mistake("own_layer_missing", "The layer's own slope is missing: that is the gradient for its output. Wanted is "
-                "the one for its input.",
+        Mistake("own_layer_missing", "The layer's own slope is missing: that is the gradient of its output. Wanted is "
+                "that of its input.",
                 _chain(lambda a: torch.cat([_products(a)[1:], torch.ones(1)]))),
         Mistake("own_slopes_only", "Each entry is the slope of one layer alone. The gradient goes through all layers "
-                "behind it too.",
+                "after it too.",
                 _chain(lambda a: a.clone())),
         Mistake("sums", "The slopes are added up. By the chain rule they are multiplied.",
                 _chain(lambda a: a.flip(0).cumsum(0).flip(0))),
@@ -1071,9 +1071,9 @@ BOTTLENECK = Exercise(
                 _bottleneck(join=lambda self, y, x: F.relu(F.relu(y) + self.skip(x)))),
         Mistake("no_last_relu", "The ReLU after the addition is missing.",
                 _bottleneck(join=lambda self, y, x: y + self.skip(x))),
-        Mistake("no_first_relu", "The ReLU behind the first convolution is missing.",
+        Mistake("no_first_relu", "The ReLU after the first convolution is missing.",
                 _bottleneck(relus=(lambda h: h, F.relu))),
-        Mistake("no_second_relu", "The ReLU behind the 3×3 convolution is missing.",
+        Mistake("no_second_relu", "The ReLU after the 3×3 convolution is missing.",
                 _bottleneck(relus=(F.relu, lambda h: h))),
         Mistake("no_projection", "The skip is never projected. Where the channels or the size change, a 1×1 "
                 "convolution has to bring the input to the shape of the output.",  # 91
@@ -1107,7 +1107,7 @@ BOTTLENECK = Exercise(
         Mistake("no_padding", "The 3×3 convolution has no padding, so that the maps shrink and the skip no longer "
                 "fits.",
                 _bottleneck(padding=0)),
-        Mistake("no_third_norm", "The batch norm behind the third convolution is missing.", NoThirdNorm),
+        Mistake("no_third_norm", "The batch norm after the third convolution is missing.", NoThirdNorm),
         Mistake("half_the_expansion", "The block gives 2·width channels. It gives 4·width.", _bottleneck(expansion=2)),
     ],
     alternatives=[BottleneckInLine, BottleneckFromLists],

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from solutions.gpu.models import NETWORKS, __main__, create, fcn, initialise, resnet, vgg
+from solutions.gpu.models import NETWORKS, __main__, create, fcn, initialise, residual, resnet, vgg
+from solutions.gpu.models.enet import Bottleneck, Downsampling, Initial, Upsampling
 from solutions.gpu.models.fcn import FCN, ResNetBackbone, Upsample, VGGBackbone, as_convolution
-from solutions.gpu.models.network import count_parameters
+from solutions.gpu.models.network import count_multiply_adds, count_parameters
 
 SEGMENTATION = [name for name, network in NETWORKS.items() if network.segmentation]
 
@@ -34,7 +35,7 @@ def tiny_vgg(widths=(4, 6, 6, 8, 8), fc=(16, 12)):
 
 
 def tiny_resnet():
-    return resnet.ResNet(resnet.BasicBlock, (1, 1, 1, 1)).eval()
+    return resnet.ResNet(residual.BasicBlock, (1, 1, 1, 1), 64).eval()
 
 
 def tiny_fcn(stride, kind="vgg"):
@@ -51,7 +52,7 @@ def tiny_fcn(stride, kind="vgg"):
 
 
 def test_they_give_logits_for_every_pixel():
-    assert len(SEGMENTATION) == 4
+    assert len(SEGMENTATION) == 5
     for name in SEGMENTATION:
         images = torch.empty(2, 4, 72, 56, device="meta")
         assert on_meta(name, num_classes=7, in_channels=4)(images).shape == (2, 7, 72, 56)
@@ -224,3 +225,104 @@ def test_the_first_loss_is_that_of_a_guess():
 def test_other_strides_are_refused():
     with pytest.raises(ValueError, match="stride is 4; the paper has 32, 16 and 8"):
         fcn.fcn_resnet50(4, classifier=tiny_resnet())
+
+
+# ENet
+
+
+def test_enets_blocks_have_the_sizes_of_table_1():
+    model, seen = on_meta("enet", num_classes=12).eval(), {}
+    for name, module in model.named_children():
+        module.register_forward_hook(
+            lambda m, x, y, name=name: seen.update({name: tuple((y[0] if isinstance(y, tuple) else y).shape[1:])}))
+    model(torch.empty(1, 3, 512, 512, device="meta"))
+    assert seen == {"initial": (16, 256, 256), "down1": (64, 128, 128), "stage1": (64, 128, 128),
+                    "down2": (128, 64, 64), "stage2": (128, 64, 64), "stage3": (128, 64, 64), "up4": (64, 128, 128),
+                    "stage4": (64, 128, 128), "up5": (16, 256, 256), "stage5": (16, 256, 256),
+                    "fullconv": (12, 512, 512)}
+    assert [len(stage) for stage in (model.stage1, model.stage2, model.stage3, model.stage4)] == [4, 8, 8, 2]
+
+
+def test_sections_2_and_3_alternate_dilated_and_asymmetric_convolutions():
+    model = on_meta("enet")
+    for stage in (model.stage2, model.stage3):
+        kinds = [[(m.kernel_size, m.dilation[0]) for m in block.branch if isinstance(m, nn.Conv2d)][1:-1]
+                 for block in stage]
+        long = [((5, 1), 1), ((1, 5), 1)]
+        assert kinds == [[((3, 3), 1)], [((3, 3), 2)], long, [((3, 3), 4)], [((3, 3), 1)], [((3, 3), 8)], long,
+                         [((3, 3), 16)]]
+
+
+def test_maps_are_dropped_as_in_section_3():
+    rates = [m.p for m in on_meta("enet").modules() if isinstance(m, nn.Dropout2d)]
+    assert rates == 5 * [0.01] + 22 * [0.1]
+
+
+def test_enet_has_the_papers_parameters_only_with_the_statistics_of_batch_norm():
+    model = on_meta("enet")
+    statistics = sum(b.numel() for name, b in model.named_buffers() if "running" in name)
+    assert count_parameters(model) + statistics == 372_371
+    assert NETWORKS["enet"].parameters.agrees(372_371) and round(29.46e6 / 372_371) == 79  # of SegNet's: abstract
+
+
+def silent(block):
+    """The block, in evaluation mode, with nothing from its branch, and with a slope of 1/4 below 0."""
+    nn.init.zeros_(block.branch[-2].weight)
+    return block.eval()
+
+
+def leaky(x):
+    return F.leaky_relu(x, 0.25)
+
+
+def test_a_bottleneck_adds_its_input_and_maps_of_zeros():
+    x = torch.randn(2, 4, 6, 8)
+    torch.testing.assert_close(silent(Bottleneck(4, 4, 0.1, "asymmetric", 5))(x), leaky(x))
+    y = silent(Bottleneck(4, 8, 0.1, "dilated", 4))(x)
+    torch.testing.assert_close(y[:, :4], leaky(x))
+    assert y.shape == (2, 8, 6, 8) and not y[:, 4:].any()
+
+
+def test_upsampling_puts_values_where_the_maxima_were_that_downsampling_took():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 6, 8)
+    small, indices = silent(Downsampling(4, 8, 0.1))(x)
+    largest = x.unflatten(2, (3, 2)).unflatten(4, (4, 2)).amax(dim=(3, 5))
+    torch.testing.assert_close(small[:, :4], leaky(largest))
+    assert small.shape == (2, 8, 3, 4) and not small[:, 4:].any()
+    up = silent(Upsampling(8, 4, 0.1))
+    nn.init.zeros_(up.project[0].weight)
+    nn.init.ones_(up.project[1].bias)  # so there is a 1 wherever a value is put
+    is_largest = x == largest.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert up(small, indices).equal(is_largest.float())
+
+
+def test_the_initial_block_has_the_image_beside_13_filters():
+    block = Initial(3).eval()
+    for H, W in ((8, 6), (7, 5)):
+        x = torch.rand(1, 3, H, W)
+        y = block(x)
+        assert y.shape == (1, 16, 4, 3)
+        expected = F.max_pool2d(x, 2, ceil_mode=True)
+        torch.testing.assert_close(y[:, 13:] * (1 + 1e-3) ** 0.5, expected)
+
+
+def test_every_parameter_of_enet_gets_a_gradient():
+    torch.manual_seed(0)
+    model = create("enet", num_classes=3)
+    F.cross_entropy(model(torch.randn(2, 3, 32, 40)), torch.randint(3, (2, 32, 40))).backward()
+    for name, p in model.named_parameters():
+        assert p.grad.isfinite().all() and p.grad.any(), name
+
+
+def test_enet_refuses_images_that_it_cannot_halve_three_times():
+    with pytest.raises(ValueError, match="images are 40×36; ENet takes sides that are multiples of 8") as error:
+        on_meta("enet")(torch.empty(1, 3, 40, 36, device="meta"))
+    assert "\n" not in str(error.value)
+
+
+def test_the_classifier_costs_less_than_half_of_resnet_18():
+    ours, resnet18 = (count_multiply_adds(on_meta(name), (3, 224, 224)) for name in ("enet_classifier", "resnet18"))
+    assert round(2 * ours / 1e9, 1) == 1.6 and round(2 * resnet18 / 1e9, 1) == 3.6  # G-ops, as its author has them
+    dropped = [m.p for m in on_meta("enet_classifier").modules() if isinstance(m, nn.Dropout2d)]
+    assert sorted(dropped) == 5 * [0.01] + 7 * [0.1]

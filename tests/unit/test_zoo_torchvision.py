@@ -17,6 +17,10 @@ LAYOUTS = {
     "googlenet": "7f541ca2", "inception_v3": "aab0ac2c",
     "resnet18": "84fb10d9", "resnet34": "28f9096d", "resnet50": "d7e4f8bb", "resnet101": "02c0f34f",
     "resnet152": "685c6620",
+    "wide_resnet50_2": "41203d1d", "wide_resnet101_2": "4f088c0a",
+    "resnext50_32x4d": "e3bad165", "resnext101_32x8d": "da7dd752", "resnext101_64x4d": "90caac80",
+    "densenet121": "aa0fd992", "densenet161": "82d337d4", "densenet169": "e2d0f02d", "densenet201": "0d234ad7",
+    "mobilenet_v2": "37bbbce8",
     "efficientnet_b0": "a04d0792", "efficientnet_b1": "9aaba074", "efficientnet_b2": "a6d3677e",
     "efficientnet_b3": "49511144", "efficientnet_b4": "2974b9d3", "efficientnet_b5": "281af15a",
     "efficientnet_b6": "c32e05b4", "efficientnet_b7": "3d2a7737",
@@ -68,6 +72,7 @@ def test_a_counterpart_has_torchvisions_keys_and_shapes(name):
     ("resnet18", {"num_classes": 7, "in_channels": 2}), ("googlenet_torchvision", {"aux_heads": True}),
     ("googlenet_torchvision", {"aux_heads": False, "num_classes": 3}),
     ("inception_v3", {"aux_heads": True, "num_classes": 5}), ("inception_v3", {"aux_heads": False, "in_channels": 1}),
+    ("densenet121", {"num_classes": 4, "in_channels": 1}), ("mobilenet_v2", {"num_classes": 2}),
     ("efficientnet_b0", {"num_classes": 2})])
 def test_weights_go_there_and_come_back(name, arguments):
     model = filled(on_meta(name, **arguments))
@@ -103,7 +108,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence():
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "plain18", "googlenet", "alexnet", "vgg16_c", "vgg11_lrn", "lenet"])
+@pytest.mark.parametrize("name", ["resnet50", "plain18", "googlenet", "alexnet", "vgg16_c", "vgg11_lrn", "lenet",
+                                  "cifar_wide_resnet16_8", "se_resnet50", "cifar_densenet40_12", "mobilenet_v2_1_4"])
 def test_a_network_that_torchvision_computes_otherwise_is_refused(name):
     with pytest.raises(ValueError, match="torchvision has no .* like this one.*resnet50_v1_5"):
         to_torchvision(on_meta(name))

@@ -30,7 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from solutions.gpu.models import initialise
+from solutions.gpu.models.mobilenet_v2 import scale_channels
 from solutions.gpu.models.network import Network, Published
+from solutions.gpu.models.senet import SqueezeExcitation
 
 # Of stages 2 to 8: how many times wider the blocks are inside, kernel size, stride, channels, layers.
 STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
@@ -39,28 +41,6 @@ STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3)
 # Of B0 to B7: width, depth, resolution, and the part of the last values that is dropped in training.
 SCALES = ((1.0, 1.0, 224, 0.2), (1.0, 1.1, 240, 0.2), (1.1, 1.2, 260, 0.3), (1.2, 1.4, 300, 0.3),
           (1.4, 1.8, 380, 0.4), (1.6, 2.2, 456, 0.4), (1.8, 2.6, 528, 0.5), (2.0, 3.1, 600, 0.5))
-
-
-def scale_channels(channels: int, width: float) -> int:
-    """width · channels, as a multiple of 8: the nearest, or the next where that is more than a tenth too few."""
-    exact = channels * width
-    nearest = max(8, int(exact + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * exact else nearest + 8
-
-
-class SqueezeExcitation(nn.Module):
-    """Multiplies each channel by a number between 0 and 1 that is computed from the means of all channels."""
-
-    def __init__(self, channels: int, squeezed: int):
-        super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc1 = nn.Conv2d(channels, squeezed, 1)
-        self.fc2 = nn.Conv2d(squeezed, channels, 1)
-        self.act = nn.SiLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        gates = self.fc2(self.act(self.fc1(self.pool(x))))         # (N, C, 1, 1)
-        return x * gates.sigmoid()
 
 
 class StochasticDepth(nn.Module):
@@ -105,7 +85,7 @@ class MBConv(nn.Module):
         self.block = nn.Sequential(
             *widen,                                                        # (N, inside, H, W)
             conv(inside, inside, kernel_size, stride, groups=inside, norm=norm),
-            SqueezeExcitation(inside, in_channels // 4),                   # (N, inside, H / stride, W / stride)
+            SqueezeExcitation(inside, in_channels // 4, nn.SiLU),          # (N, inside, H / stride, W / stride)
             conv(inside, out_channels, 1, norm=norm, act=False))           # (N, C_out, H / stride, W / stride)
         self.drop = StochasticDepth(drop) if stride == 1 and in_channels == out_channels else None
 

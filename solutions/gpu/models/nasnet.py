@@ -17,9 +17,9 @@ channels; F doubles with each reduction, so F = P / 24 at first.  In front of th
 ImageNet two more reduction cells of F / 4 and F / 2 channels.  Pools are 3×3; separable convolutions are applied twice,
 and ReLU stands in front of convolutions.  Any image size works.
 
-ScheduledDropPath (section 3), which leaves out blocks' operations in training, is not here.  The authors' code differs in
-two places: the first cell for CIFAR-10 takes the first convolution's maps as h1 as they are, and 6 @ 4032 skips the last
-normal cell in h1 behind a reduction.
+ScheduledDropPath (section 3), which leaves out blocks' operations in training, is not here.  The authors' code differs
+in two places: the first cell for CIFAR-10 takes the first convolution's maps as h1 as they are, and in 6 @ 4032 the h1
+behind a reduction is one cell further back.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class NASNet(nn.Module):
     """A NASNet-A for images (N, in_channels, H, W); returns logits (N, num_classes).
 
     cells: normal cells of each size, N.  penultimate: channels of the last, P, a multiple of 24.  stem: filters of the
-    first convolution.  imagenet: whether it has stride 2 and two more reduction cells behind it.  dropout: of the values
-    in front of the classifier.  First weights: He's (the paper names none).
+    first convolution.  imagenet: whether it has stride 2 and two more reduction cells behind it.  dropout: of the
+    values in front of the classifier.  First weights: He's (the paper names none).
     """
 
     def __init__(self, cells: int, penultimate: int, stem: int, imagenet: bool, dropout: float,

@@ -7,7 +7,24 @@ import difflib
 from torch import nn
 
 from solutions.gpu.models import (
-    alexnet, cifar_resnet, efficientnet, fcn, googlenet, inception_v3, lenet, nasnet, resnet, vgg, zfnet,
+    alexnet,
+    cifar_resnet,
+    densenet,
+    efficientnet,
+    enet,
+    fcn,
+    googlenet,
+    inception_v3,
+    lenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    nasnet,
+    resnet,
+    resnext,
+    senet,
+    vgg,
+    wide_resnet,
+    zfnet,
 )
 
 NETWORKS = (
@@ -18,10 +35,17 @@ NETWORKS = (
     | googlenet.NETWORKS
     | resnet.NETWORKS
     | cifar_resnet.NETWORKS
+    | wide_resnet.NETWORKS
+    | resnext.NETWORKS
+    | senet.NETWORKS
+    | densenet.NETWORKS
+    | mobilenet_v1.NETWORKS
+    | mobilenet_v2.NETWORKS
     | efficientnet.NETWORKS
     | inception_v3.NETWORKS
     | nasnet.NETWORKS
     | fcn.NETWORKS
+    | enet.NETWORKS
 )
 
 
