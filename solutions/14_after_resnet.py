@@ -188,7 +188,7 @@ for (cardinality, d), weights in budget.items():
 # %% [markdown]
 # These are the pairs of the paper's table 2, all near 70,000 weights. With 32 paths the middle is twice as wide as
 # with one. On ImageNet ResNeXt-50 (32 paths of 4) has 22.2 % top-1 error, where the authors' ResNet-50, with as many
-# parameters, has 23.9 %. More cardinality helped more than as many parameters spent on depth or width.
+# parameters, has 23.9 %. At twice the cost, too, more paths helped more than more depth or more width.
 
 # %% [markdown]
 # ## Gates: squeeze and excitation
@@ -494,7 +494,7 @@ for channels, side in [(64, 56), (128, 28)]:
 values = 2 * 128 * 28 * 28                                             # of the input and the output
 intensity = {"full": separable_costs(128, 128, 3, 28, 28)[0] / (values + 9 * 128 * 128),
              "depthwise": 9 * 128 * 28 * 28 / (values + 9 * 128)}
-print({name: f"{value:.1f} multiply-adds for each number read or written" for name, value in intensity.items()})
+print("multiply-adds for each number read or written:", {name: round(value, 1) for name, value in intensity.items()})
 
 # %% [markdown]
 # The full convolution has 332 multiply-adds for each number that is moved, so the processor is busy. The depthwise one
@@ -519,8 +519,8 @@ plt.show()
 print(f"{inception.command}; {inception.device}; {inception.date}")
 
 # %% [markdown]
-# All points lie below the line: bottlenecks save less time than multiply-adds. Four small layers in place of one
-# have more to read, to write and to start. A count is a property of the network; seconds belong to a network, a
+# All points lie below the line: bottlenecks save less time than multiply-adds. More and smaller layers have more to
+# read, to write and to start. A count is a property of the network; seconds belong to a network, a
 # library and a machine together. Report both.
 
 # %% [markdown]
@@ -629,7 +629,7 @@ print(f"{second.parameters:,} parameters, {second.multiply_adds:,} multiply-adds
 
 # %% [markdown]
 # 3.5 million parameters and 301 million multiply-adds: a little more than half of the first MobileNet's, and a better
-# accuracy (71.9 % against 70.6 %). Note the two numbers that a slip would change here: the skips that are there, which
+# accuracy (71.9 % with torchvision's weights, against 70.6 % in the first paper). Note the two numbers that a slip would change here: the skips that are there, which
 # cost nothing, and the first block, which does not expand.
 
 # %% [markdown]
@@ -759,7 +759,8 @@ print(f"{costs.command}; {costs.device}; {costs.date}")
 # raises its accuracy, and costs nothing that is counted here.) The families form a front that rises from the MobileNets
 # on the left to EfficientNet: no other network here is both cheaper and better than one of these eight.
 #
-# Note that the axis is logarithmic. Along each family a few points of accuracy cost ten times the work.
+# Note that the axis is logarithmic. From B0 to B4 EfficientNet gains 5.7 points for eleven times the work, from B4 to B7
+# another 0.7 points for nine times the work.
 
 # %% [markdown]
 # How to read it with care:
@@ -866,8 +867,8 @@ def digit_network(genes):
                          nn.Linear(second, 10))
 
 # %% [markdown]
-# What is a good network? One that is accurate *and* cheap. MnasNet (Tan and others, 2019), from which B0 comes,
-# multiplies the accuracy by a power of the cost over a target; we take 100,000 multiply-adds as the target:
+# What is a good network? One that is accurate *and* cheap. In the search that found B0, as in MnasNet (Tan and others,
+# 2019), the accuracy is multiplied by a power of the cost over a target. Our target is 100,000 multiply-adds:
 #
 # $$\text{score} = \text{accuracy} \cdot \left(\frac{\text{cost}}{100{,}000}\right)^{-0.07}$$
 #
@@ -923,7 +924,8 @@ def random_search(score, budget, rng):
 # Now the search runs: 10 random networks, then children, 25 networks in all, each trained on the digits. It takes some
 # fifteen seconds.
 #
-# **Predict.** By how much will the best of the 25 beat the best of the 10 random ones? And which kind of block will win?
+# **Predict.** By how much will the best of the 25 beat the best of the 10 random ones? Which kind of block
+# will win?
 
 # %%
 train_set, validation_set, test_set = split_digits()
@@ -987,7 +989,8 @@ print(f"evolution is after {needed} networks where random search is after 100; a
 # Both begin alike, with ten random networks. Then evolution is ahead: on average 41 networks bring it as far as 100
 # bring random search. But a single run says little: after 100 networks evolution is better in 69 % of the pairs of
 # runs, and worse in 22 %. Published searches often left this comparison out; where it was made, random search within
-# the same well-chosen space was hard to beat (Li and Talwalkar, 2019). Much of what NASNet is was put in by people: the space.
+# the same well-chosen space was hard to beat (Li and Talwalkar, 2019). People choose the
+# space, and with it much of the result.
 #
 # **Predict.** The winner was chosen for its accuracy on the 350 validation images. What will its accuracy be on the 350
 # test images: the same, higher, lower?
@@ -1109,7 +1112,7 @@ for chosen, colour in [("magnitude", "tab:orange"), ("random", "0.35")]:
         ax.plot(np.multiply(100, shares), [100 * result[i] for result in pruned[chosen]], style, color=colour,
                 markeredgecolor="0.2", label=f"{chosen}, {when} fine-tuning")
 ax.set(xscale="log", xlabel="weights kept, in %", ylabel="test accuracy in %", ylim=(0, 102))
-ax.set_xticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+ax.set_xticks([2, 5, 10, 20, 50, 100], [2, 5, 10, 20, 50, 100])
 ax.minorticks_off()
 ax.invert_xaxis()
 ax.legend(frameon=False, fontsize=9)
@@ -1152,7 +1155,7 @@ for weight, share in zip(matrices(large), kept_by_layer):
 #
 # Alexey Dosovitskiy and colleagues (2021) cut an image into patches of 16×16 pixels, turn each into a vector, and from
 # there on use what was made for language: layers of **attention**, in which each patch reads all others. This **vision
-# transformer** (ViT) gives up locality and shared weights, except in its first layer.
+# transformer** (ViT) gives up locality, except in its first layer: a patch may read any other from the start.
 #
 # **Predict.** Which layer that you know cuts an image into patches of 16×16 and multiplies each by the same matrix?
 
@@ -1166,10 +1169,10 @@ vit = sum(p.numel() for p in patches.parameters()) + width + count * width + 12 
 print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vit:,} parameters")
 
 # %% [markdown]
-# A convolution with stride 16. What convolution builds in, that neighbours belong together and that things may be
-# anywhere, a transformer has to learn from data. Trained on ImageNet alone it did worse than a ResNet; after training
-# on 300 million images it did better. Notebook 01 said why: what is built in need not be learned, and what is built in
-# cannot be unlearned.
+# A convolution with stride 16. That neighbours belong together, which convolution builds in, a transformer has to learn
+# from data. Trained on ImageNet alone it did worse than a ResNet of its size; after training on 300 million images it
+# did better. Notebook 01 gives the reason: what is built in need not be learned. With enough data it need not be built
+# in.
 
 # %% [markdown] tags=["written:accuracy_and_cost:4"]
 # ## In your own words
@@ -1185,8 +1188,8 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # **Answer.**
 #
 # Speed: multiply-adds are not seconds. Layers with few multiply-adds for each number they move (depthwise and 1×1
-# convolutions, gates, concatenations) wait for memory; here a depthwise convolution with an eighth of a pair's work
-# took about half of its time. B may be faster, but by how much depends on the telephone and its library.
+# convolutions, gates, concatenations) wait for memory; here a depthwise convolution took a far larger share of a pair's
+# time than of its work. B may be faster, but by how much depends on the telephone and its library.
 #
 # Memory: parameters are what has to be stored. While it runs a network also needs its activations, which depend on the
 # size of the image and on what must be kept (a DenseNet has few parameters and needs much).

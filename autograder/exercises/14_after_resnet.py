@@ -675,7 +675,7 @@ SEPARABLE_COSTS = Exercise(
         Mistake("depthwise_only", "The second number counts the depthwise convolution alone. The 1×1 that mixes the "
                 "channels belongs to it.",
                 _costs(lambda i, o, k, n: (n * k * k * i * o, n * k * k * i))),
-        Mistake("pointwise_only", "The second number counts the 1×1 convolution alone. The depthwise one belongs to it.",
+        Mistake("pointwise_only", "The second number counts the 1×1 convolution alone. The depthwise one counts too.",
                 _costs(lambda i, o, k, n: (n * k * k * i * o, n * i * o))),
         Mistake("depthwise_to_c_out", "The depthwise convolution is counted for c_out channels. It has one filter for "
                 "each of the c_in channels.",
@@ -832,7 +832,7 @@ DEPTHWISE_SEPARABLE = Exercise(
         Mistake("second_3x3", "The second convolution is 3×3. It is 1×1: it only mixes channels.",  # 88
                 _separable(lambda i, o, s: ((i, i, 3, s, i), (i, o, 3, 1, 1)))),
         Mistake("no_padding", "The 3×3 convolution has no padding, so the maps shrink.", SeparableNoPadding),
-        Mistake("no_relu_between", "Batch norm and ReLU follow both convolutions. The ReLU behind the first is missing.",
+        Mistake("no_relu_between", "Batch norm and ReLU follow both convolutions. The first ReLU is missing.",
                 _separable(relus=(identity, F.relu))),
         Mistake("no_last_relu", "Batch norm and ReLU follow both convolutions. The last ReLU is missing.",
                 _separable(relus=(F.relu, identity))),
@@ -997,7 +997,7 @@ INVERTED_RESIDUAL = Exercise(
         Mistake("skip_from_other_channels", "The input is also added where the block changes the number of channels. "
                 "The skip is there only if the stride is 1 and the channels agree.",  # 98
                 _inverted(has_skip=lambda self, i, o, s: s == 1)),
-        Mistake("projection", "Where the shape changes the skip is a projection, as in ResNet. Here there is none.",  # 91
+        Mistake("projection", "Where the shape changes there is a projection, as in ResNet. Here there is none.",  # 91
                 InvertedProjected),
         Mistake("no_skip", "The input is not added where the shapes agree.",
                 _inverted(has_skip=lambda self, *shape: False)),
@@ -1288,7 +1288,8 @@ EVOLUTION_STEP = Exercise(
         return all networks but the first, and the child at the end
         ```"""),
         "Competition within a small sample gives less good networks a chance, and so the search looks at more than one "
-        "place. That the oldest leaves, however good, does the same: only what proves good again in its children stays.",
+        "place. That the oldest leaves, however good, does the same: only what proves good again in its children "
+        "stays.",
     ])
 
 
@@ -1385,7 +1386,7 @@ MAGNITUDE_MASKS = Exercise(
                 lambda keep, *ws: tuple(masks_by_topk(keep, *(w / w.abs().max() for w in ws)))),
         Mistake("numbers", "The masks are numbers. They shall be of dtype bool.",
                 lambda keep, *ws: tuple(m.float() for m in masks_by_topk(keep, *ws))),
-        Mistake("pruned_weights", "These are the weights with the small ones set to 0. The masks themselves are wanted.",
+        Mistake("pruned_weights", "These are the weights with the small ones set to 0. The masks are wanted.",
                 lambda keep, *ws: tuple(w * m for w, m in zip(ws, masks_by_topk(keep, *ws)))),
         Mistake("inverted", "True and False are exchanged: True is for a weight that stays.",
                 lambda keep, *ws: tuple(~m for m in masks_by_topk(keep, *ws))),

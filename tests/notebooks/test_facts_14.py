@@ -232,6 +232,9 @@ def test_what_the_chart_shows(nb):
     assert len(best) == 8 and not any(w <= work and t >= top1 for work, top1, _ in best for w, t, _ in others)
     assert known["vgg16_bn"][0] == vgg[0] and known["vgg16_bn"][1] > vgg[1]
     assert set(nb["SHOWN"]) <= set(nb["place"])
+    b0, b4, b7 = (known[f"efficientnet_{b}"] for b in ("b0", "b4", "b7"))
+    assert (round(b4[1] - b0[1], 1), round(b7[1] - b4[1], 1)) == (5.7, 0.7)
+    assert (round(b4[0] / b0[0]), round(b7[0] / b4[0])) == (11, 9)
     cheapest, dearest = (costs["multiply_adds"][nb["place"][nb["shown"][i]]] for i in (0, -1))
     assert dearest / cheapest == pytest.approx(90_000, rel=0.05)
     assert {row: known[row][1] for row in ("densenet121", "resnet50_v1_5", "mobilenet_v2", "mobilenet_v1")} == {
