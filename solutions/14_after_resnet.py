@@ -629,8 +629,9 @@ print(f"{second.parameters:,} parameters, {second.multiply_adds:,} multiply-adds
 
 # %% [markdown]
 # 3.5 million parameters and 301 million multiply-adds: a little more than half of the first MobileNet's, and a better
-# accuracy (71.9 % with torchvision's weights, against 70.6 % in the first paper). Note the two numbers that a slip would change here: the skips that are there, which
-# cost nothing, and the first block, which does not expand.
+# accuracy (71.9 % with torchvision's weights, against 70.6 % in the first paper). The counts are the published ones, so
+# your block is right in its layers, the first one included, which does not expand. A count says nothing about skips:
+# they cost nothing. That is why the check compares values too.
 
 # %% [markdown]
 # ## Larger by rule: EfficientNet
@@ -759,8 +760,8 @@ print(f"{costs.command}; {costs.device}; {costs.date}")
 # raises its accuracy, and costs nothing that is counted here.) The families form a front that rises from the MobileNets
 # on the left to EfficientNet: no other network here is both cheaper and better than one of these eight.
 #
-# Note that the axis is logarithmic. From B0 to B4 EfficientNet gains 5.7 points for eleven times the work, from B4 to B7
-# another 0.7 points for nine times the work.
+# Note that the axis is logarithmic. From B0 to B4 EfficientNet gains 5.7 points for eleven times the work, from B4 to
+# B7 another 0.7 points for nine times the work.
 
 # %% [markdown]
 # How to read it with care:

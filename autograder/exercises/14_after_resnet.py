@@ -162,7 +162,7 @@ class GroupedBottleneck(nn.Module):
     def __init__(self, channels, cardinality, d):
         super().__init__()
         sizes = self.sizes(channels, cardinality, d)
-        self.convs = nn.ModuleList([nn.Conv2d(i, o, k, padding=k // 2, groups=g, bias=self.bias)
+        self.convs = nn.ModuleList([nn.Conv2d(i, o, k, padding=self.padding * (k // 2), groups=g, bias=self.bias)
                                     for i, o, k, g in sizes])
         self.norms = nn.ModuleList([nn.BatchNorm2d(size[1]) for size in sizes])
 
@@ -253,10 +253,11 @@ def random_grouped(rng):
 GROUPED_BOTTLENECK = Exercise(
     id="grouped_bottleneck", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=GroupedBottleneck,
-    probes=[module_probe(4, 3, 2, x=quarters(1, 1, 4, 2, 3)),
-            module_probe(8, 2, 3, x=quarters(2, 2, 8, 3, 2), dy=quarters(3, 2, 8, 3, 2)),
+    # Without padding 3×3 becomes 1×1, which broadcasts: no error, but wrong numbers.
+    probes=[module_probe(4, 3, 2, x=quarters(1, 2, 4, 3, 3)),
+            module_probe(8, 2, 3, x=quarters(2, 2, 8, 3, 4), dy=quarters(3, 2, 8, 3, 4)),
             module_probe(5, 2, 4, x=strided(quarters(4, 2, 5, 3, 4)), mode="train"),
-            module_probe(6, 1, 4, x=quarters(5, 1, 6, 2, 2))],
+            module_probe(6, 1, 4, x=quarters(5, 1, 6, 4, 3))],
     random=random_grouped,
     mistakes=[
         Mistake("groups_of_d", "The 3×3 convolution has d groups. It has as many groups as the cardinality, and d is "
@@ -284,6 +285,8 @@ GROUPED_BOTTLENECK = Exercise(
                 _grouped(lambda n, c, d: ((n, c * d, 3, 1), (c * d, c * d, 3, c), (c * d, n, 3, 1)))),
         Mistake("biases", "The convolutions have biases. Batch norm follows each: set `bias=False`.",  # 87
                 _grouped(bias=True)),
+        Mistake("no_padding", "The 3×3 convolution has no padding, so its output is smaller than x.",
+                _grouped(padding=0)),
         Mistake("no_third_norm", "Batch norm behind the last convolution is missing.", GroupedNoThirdNorm),  # 88
         Mistake("relu_before_addition", "The last ReLU comes before the addition, so the body can only add. Add first.",
                 _grouped(join=lambda self, x, y: x + F.relu(y))),  # 90
@@ -546,6 +549,14 @@ class DenseWithBottleneck(DenseBlock):
                                     for a, b in self.sizes(c_in, growth, layers)])
 
 
+class DensePlainList(DenseBlock):
+    def __init__(self, c_in, growth, layers):
+        super().__init__(c_in, growth, layers)
+        norms, convs = list(self.norms), list(self.convs)
+        del self.norms, self.convs
+        self.norms, self.convs = norms, convs
+
+
 class DenseNoNorm(DenseBlock):
     def __init__(self, c_in, growth, layers):
         super().__init__(c_in, growth, layers)
@@ -564,9 +575,10 @@ DENSE_BLOCK = Exercise(
     id="dense_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=DenseBlock,
     # With growth equal to c_in and one layer, joining along another axis is no error, but a wrong shape.
-    probes=[module_probe(2, 2, 1, x=quarters(20, 1, 2, 2, 3)),
-            module_probe(3, 2, 3, x=quarters(21, 1, 3, 2, 4), dy=quarters(22, 1, 9, 2, 4)),
-            module_probe(4, 1, 2, x=strided(quarters(23, 2, 4, 3, 2)), mode="train"),
+    probes=[call(3, 2, 2, steps=[("count_parameters", {})], device="cpu"),
+            module_probe(2, 2, 1, x=quarters(20, 1, 2, 3, 4)),
+            module_probe(3, 2, 3, x=quarters(21, 1, 3, 3, 4), dy=quarters(22, 1, 9, 3, 4)),
+            module_probe(4, 1, 2, x=strided(quarters(23, 2, 4, 4, 3)), mode="train"),
             module_probe(1, 3, 2, x=quarters(24, 2, 1, 3, 3))],
     random=random_dense,
     mistakes=[
@@ -604,6 +616,9 @@ DENSE_BLOCK = Exercise(
         Mistake("no_relu", "The ReLU is missing.", _dense(layer=lambda self, x, norm, conv: conv(norm(x)))),
         Mistake("no_norm", "Batch norm is missing.", DenseNoNorm),  # 88
         Mistake("bias", "The convolutions have biases. Here they have none.", _dense(bias=True)),  # 88
+        Mistake("plain_list", "The layers are kept in an ordinary list, where PyTorch does not find them: their weights "
+                "are neither counted nor trained. Use `nn.ModuleList`.",  # 88
+                DensePlainList),
         Mistake("with_bottleneck", "Each layer has a 1×1 convolution in front, as in DenseNet-B. Here a layer is one "
                 "3×3 convolution.",  # 88
                 DenseWithBottleneck),
