@@ -625,7 +625,7 @@ def mobilenet_v2(classes=1000):
 with torch.device("meta"):
     second = summary(mobilenet_v2(), (3, 224, 224))
 print(f"{second.parameters:,} parameters, {second.multiply_adds:,} multiply-adds: "
-      f"{table.multiply_adds / second.multiply_adds:.1f} times fewer than MobileNet v1")
+      f"{568_740_352 / second.multiply_adds:.1f} times fewer than MobileNet v1")
 
 # %% [markdown]
 # 3.5 million parameters and 301 million multiply-adds: a little more than half of the first MobileNet's, and a better
@@ -961,16 +961,13 @@ print(f"mean of the random start {history[:START].mean():.2f}, of the children {
 tabled = results.load("digit_search")
 genomes = list(zip(*(tabled[gene].tolist() for gene in ("width1", "width2", "kind1", "kind2", "repeats"))))
 table_scores = dict(zip(genomes, search_score(tabled["validation"], tabled["multiply_adds"]).tolist()))
-RUNS = 10 if quick() else 300
-searches = {"evolution": [], "random search": []}                      # of each run: {network: score}
-for seed in range(RUNS):
-    for name, searcher in [("evolution", evolve), ("random search", random_search)]:
-        searches[name].append(searcher(table_scores.get, 100, np.random.default_rng(seed)))
-curves = {name: np.array([np.maximum.accumulate(list(run.values())) for run in runs])
-          for name, runs in searches.items()}
 print(f"{len(genomes)} networks; {tabled.command}; {tabled.device}; {tabled.date}")
 
 # %%
+RUNS = 10 if quick() else 300
+curves = {name: np.array([np.maximum.accumulate(list(run(table_scores.get, 100, np.random.default_rng(seed)).values()))
+                          for seed in range(RUNS)])                    # (RUNS, 100): the best score so far
+          for name, run in [("evolution", evolve), ("random search", random_search)]}
 fig, ax = plt.subplots(figsize=(6.5, 2.9), layout="constrained")
 for (name, runs), style, colour in zip(curves.items(), ("-", "--"), ("tab:orange", "0.2")):
     ax.plot(range(1, 101), runs.mean(0), style, color=colour, linewidth=2, label=name)
@@ -978,7 +975,7 @@ ax.axhline(max(table_scores.values()), color="0.6", linestyle=":", label="the be
 ax.set(xlabel="networks scored", ylabel="best score so far, mean of the runs", ylim=(0.84, None))
 ax.legend(frameon=False, loc="lower right")
 plt.show()
-evolved, drawn = curves.values()                                       # (RUNS, 100) each
+evolved, drawn = curves.values()
 better, worse = (float((sign * (evolved - drawn)[:, -1] > 0).mean()) for sign in (1, -1))
 needed = 1 + int(np.argmax(evolved.mean(0) >= drawn.mean(0)[-1]))
 print(f"{RUNS} runs each, after 100 networks: evolution {evolved[:, -1].mean():.3f}, random search "
@@ -998,7 +995,10 @@ print(f"evolution is after {needed} networks where random search is after 100; a
 
 # %%
 accuracy = {part: dict(zip(genomes, tabled[part].tolist())) for part in ("validation", "test")}
-winners = [max(run, key=run.get) for run in searches["evolution"]]
+winners = []
+for seed in range(10 if quick() else 300):                             # the same runs again
+    run = evolve(table_scores.get, 100, np.random.default_rng(seed))
+    winners.append(max(run, key=run.get))
 lead = {}
 for part, of in accuracy.items():
     of_winners, of_all = np.mean([of[network] for network in winners]), np.mean(list(of.values()))
@@ -1105,8 +1105,6 @@ def prune(share, chosen, steps):
 shares = [0.5, 0.1] if quick() else [1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]
 STEPS = 2 if quick() else 100                                          # of fine-tuning
 pruned = {chosen: [prune(share, chosen, STEPS) for share in shares] for chosen in ("magnitude", "random")}
-
-# %%
 fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for chosen, colour in [("magnitude", "tab:orange"), ("random", "0.35")]:
     for i, (when, style) in enumerate([("before", "o:"), ("after", "s-")]):
@@ -1131,7 +1129,7 @@ for i, share in enumerate(shares):
 # (With 350 test images, differences of a point or two mean little.)
 
 # %%
-kept_by_layer = pruned["magnitude"][shares.index(0.1)][2]
+kept_by_layer = prune(0.1, "magnitude", steps=0)[2]
 for weight, share in zip(matrices(large), kept_by_layer):
     print(f"{str(tuple(weight.shape)):18} {weight.numel():6,} weights, {share:5.1%} kept")
 

@@ -616,8 +616,8 @@ DENSE_BLOCK = Exercise(
         Mistake("no_relu", "The ReLU is missing.", _dense(layer=lambda self, x, norm, conv: conv(norm(x)))),
         Mistake("no_norm", "Batch norm is missing.", DenseNoNorm),  # 88
         Mistake("bias", "The convolutions have biases. Here they have none.", _dense(bias=True)),  # 88
-        Mistake("plain_list", "The layers are kept in an ordinary list, where PyTorch does not find them: their weights "
-                "are neither counted nor trained. Use `nn.ModuleList`.",  # 88
+        Mistake("plain_list", "The layers are kept in an ordinary list, where PyTorch does not find them: their "
+                "weights are neither counted nor trained. Use `nn.ModuleList`.",  # 88
                 DensePlainList),
         Mistake("with_bottleneck", "Each layer has a 1×1 convolution in front, as in DenseNet-B. Here a layer is one "
                 "3×3 convolution.",  # 88
