@@ -690,7 +690,7 @@ check("compound_scale", compound_scale)
 
 # %% [markdown]
 # B0 is the small network: seven stages of inverted residuals with squeeze and excitation. The factors below are those
-# of the released networks B1 to B7, close to powers of α, β and γ.
+# of the released networks B1 to B7, roughly powers of α, β and γ.
 
 # %%
 B0 = {"channels": (16, 24, 40, 80, 112, 192, 320), "repeats": (1, 2, 2, 3, 3, 4, 1)}
@@ -800,8 +800,8 @@ plt.show()
 #
 # So many choices, and all were made by people. Could a program make them? Barret Zoph and Quoc Le (2017) let a
 # recurrent network propose networks and trained it by **reinforcement learning**, with the accuracy as reward. To make
-# that affordable, **NASNet** (Zoph, Vasudevan, Shlens and Le, 2018) searches for one *cell* on small images, and
-# repeats it: the repetition is taken from people's networks.
+# that affordable, **NASNet** (Zoph, Vasudevan, Shlens and Le, 2018) searches for two small
+# *cells* on small images, and repeats them: the repetition is taken from people's networks.
 #
 # Esteban Real, Alok Aggarwal, Yanping Huang and Quoc Le (2019) found **evolution** to do as well. Theirs is simple
 # enough for us.
@@ -1016,9 +1016,9 @@ print(f"the winners' lead over the average is {100 * optimism:.1f} points smalle
 # ## Pruning
 #
 # The other way round: train a large network, and take away what it does not need. Song Han, Jeff Pool, John Tran and
-# William Dally (2015) removed nine tenths of AlexNet's weights without losing accuracy, in three steps: train; set the
-# weights of smallest **magnitude** to 0; train those that are left a little more (**fine-tuning**). The idea is older
-# (LeCun, Denker and Solla, *Optimal brain damage*, 1990).
+# William Dally (2015) removed nearly nine tenths of AlexNet's weights without losing accuracy, in three steps: train;
+# set the weights of smallest **magnitude** to 0; train those that are left a little more (**fine-tuning**). The idea is
+# older (LeCun, Denker and Solla, *Optimal brain damage*, 1990).
 
 # %% [markdown]
 # ### Exercise: which weights stay
@@ -1059,7 +1059,7 @@ def matrices(net):
     """The weights of all layers, without biases."""
     return [p for p in net.parameters() if p.ndim > 1]
 
-
+# %%
 def fine_tune(net, masks, steps, lr=0.05):
     """Train the weights that are left; those taken away stay 0."""
     images, labels, random = normalise(train_set[0]), torch.tensor(train_set[1]), torch.Generator().manual_seed(0)
@@ -1105,7 +1105,7 @@ def prune(share, chosen, steps):
 shares = [0.5, 0.1] if quick() else [1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]
 STEPS = 2 if quick() else 100                                          # of fine-tuning
 pruned = {chosen: [prune(share, chosen, STEPS) for share in shares] for chosen in ("magnitude", "random")}
-fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.2), layout="constrained")
 for chosen, colour in [("magnitude", "tab:orange"), ("random", "0.35")]:
     for i, (when, style) in enumerate([("before", "o:"), ("after", "s-")]):
         ax.plot(np.multiply(100, shares), [100 * result[i] for result in pruned[chosen]], style, color=colour,
@@ -1114,7 +1114,7 @@ ax.set(xscale="log", xlabel="weights kept, in %", ylabel="test accuracy in %", y
 ax.set_xticks([2, 5, 10, 20, 50, 100], [2, 5, 10, 20, 50, 100])
 ax.minorticks_off()
 ax.invert_xaxis()
-ax.legend(frameon=False, fontsize=9)
+ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 for i, share in enumerate(shares):
     print(f"{share:4.0%}:", "; ".join(f"{chosen} {result[i][0]:6.1%} → {result[i][1]:6.1%}"
@@ -1235,19 +1235,25 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, CVPR 2018.
 # - Gao Huang and others, *Densely connected convolutional networks*, CVPR 2017.
 # - Andrew Howard and others, *MobileNets: efficient convolutional neural networks for mobile vision applications*,
-# 2017. - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
+#   2017.
+# - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
 # - Mingxing Tan and Quoc Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, ICML 2019.
 # - Alfredo Canziani, Adam Paszke and Eugenio Culurciello, *An analysis of deep neural network models for practical
 #   applications*, 2016.
 
 # %% [markdown]
-# On search, pruning and transformers:
+# On search:
 #
 # - Barret Zoph, Vijay Vasudevan, Jonathon Shlens and Quoc Le, *Learning transferable architectures for scalable image
 #   recognition*, CVPR 2018 (NASNet).
 # - Esteban Real and others, *Regularized evolution for image classifier architecture search*, AAAI 2019.
 # - Mingxing Tan and others, *MnasNet: platform-aware neural architecture search for mobile*, CVPR 2019.
 # - Chris Ying and others, *NAS-Bench-101: towards reproducible neural architecture search*, ICML 2019.
+# - Liam Li and Ameet Talwalkar, *Random search and reproducibility for neural architecture search*, UAI 2019.
+
+# %% [markdown]
+# On pruning and transformers:
+#
 # - Song Han, Jeff Pool, John Tran and William Dally, *Learning both weights and connections for efficient neural
 #   networks*, NIPS 2015.
 # - Jonathan Frankle and Michael Carbin, *The lottery ticket hypothesis*, ICLR 2019.
