@@ -255,9 +255,9 @@ GROUPED_BOTTLENECK = Exercise(
     oracle=GroupedBottleneck,
     # Without padding 3×3 becomes 1×1, which broadcasts: no error, but wrong numbers.
     probes=[module_probe(4, 3, 2, x=quarters(1, 2, 4, 3, 3)),
-            module_probe(8, 2, 3, x=quarters(2, 2, 8, 3, 4), dy=quarters(3, 2, 8, 3, 4)),
-            module_probe(5, 2, 4, x=strided(quarters(4, 2, 5, 3, 4)), mode="train"),
-            module_probe(6, 1, 4, x=quarters(5, 1, 6, 4, 3))],
+            module_probe(8, 2, 3, x=quarters(2, 1, 8, 2, 3), dy=quarters(3, 1, 8, 2, 3)),
+            module_probe(5, 2, 4, x=strided(quarters(4, 2, 5, 2, 3)), mode="train"),
+            module_probe(6, 1, 4, x=quarters(5, 1, 6, 3, 2))],
     random=random_grouped,
     mistakes=[
         Mistake("groups_of_d", "The 3×3 convolution has d groups. It has as many groups as the cardinality, and d is "
@@ -397,9 +397,9 @@ SQUEEZE_EXCITATION = Exercise(
     oracle=SqueezeExcitation,
     # The width equals the channels in one probe: there a mean over the wrong axes is no error, but a wrong number.
     probes=[module_probe(4, 2, x=quarters(10, 1, 4, 1, 2), shapes=True),
-            module_probe(6, 3, x=quarters(11, 2, 6, 3, 6), dy=quarters(12, 2, 6, 3, 6), shapes=True),
-            module_probe(8, 2, x=strided(quarters(13, 3, 8, 2, 3)), shapes=True),
-            module_probe(6, 2, x=quarters(14, 1, 6, 5, 6), shapes=True)],
+            module_probe(6, 3, x=quarters(11, 2, 6, 1, 6), dy=quarters(12, 2, 6, 1, 6), shapes=True),
+            module_probe(8, 2, x=strided(quarters(13, 2, 8, 2, 3)), shapes=True),
+            module_probe(6, 2, x=quarters(14, 1, 6, 3, 2), shapes=True)],
     random=random_squeeze,
     mistakes=[
         Mistake("squeezes_channels", "It takes the mean over the channels, at each place. Squeeze the other way: over "
