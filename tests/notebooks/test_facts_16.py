@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import nn
 
-from cnnlab import report
+from cnnlab import report, results
 from cnnlab.calls import Local
 from cnnlab.checks import judge
 from cnnlab.probes import load
@@ -154,7 +154,7 @@ def test_saliency_by_differences(nb, seed, labels):
     for c in range(2):
         moved = x.clone()
         moved[-1, c, 1, 2] += h
-        slopes.append(abs(float((net(moved) - net(x))[-1, labels[-1]] / h)))
+        slopes.append(abs(((net(moved) - net(x))[-1, labels[-1]] / h).item()))
     assert float(got[-1, 1, 2]) == pytest.approx(max(slopes), rel=1e-4)
 
 
@@ -165,7 +165,7 @@ def test_a_step_uphill(nb, seed, unit, lr, decay):
     step = nb["Climber"](net).ascend(x, unit, lr, decay) - (1 - decay) * x
     assert float(step.norm()) == pytest.approx(lr)
     small = nb["Climber"](net).ascend(x, unit, 1e-4, 0.0)
-    assert float(net(small)[0, unit]) > float(net(x)[0, unit])
+    assert net(small)[0, unit].item() > net(x)[0, unit].item()
 
 
 def test_rules_of_the_relu(nb):
@@ -213,10 +213,12 @@ def test_covering_finds_the_dot(nb):
 
 def test_saliency_of_b_is_mostly_outside_the_dot(nb):
     assert nb["dots"]["A"] == pytest.approx(0.05, abs=0.02) and nb["dots"]["B"] == pytest.approx(0.37, abs=0.04)
-    assert nb["dots"]["never trained"] == pytest.approx(5 / 32, abs=0.04)
+    assert nb["dots"]["never trained"] == pytest.approx(0.13, abs=0.01)
 
 
 def test_images_made_uphill_are_certain(nb):
+    table = results.load("mnist_lenet")
+    assert sum(table[f"answer_{k}"][k] for k in range(10)) == 9940
     assert nb["belief"][-1, 3] > 0.99 and nb["belief"][0, 3] < 0.5
     assert all(p.min() > 0.99 for p in nb["certain"].values())
 
@@ -243,6 +245,16 @@ def test_what_cka_does_not_see(nb):
     assert all(alike[name] == pytest.approx(1) for name in ("other order", "3 x + 5", "turned"))
     assert alike["one column times 100"] == pytest.approx(0.32, abs=0.005) and alike["other numbers"] < 0.06
     assert alike["other numbers, 10 images"] == pytest.approx(0.56, abs=0.005)
+
+
+def test_layers_of_two_seeds_are_alike_and_of_an_untrained_network_near_the_image(nb):
+    seed, untrained = nb["cka"]["seed"], nb["cka"]["untrained"]
+    assert (seed.argmax(1) == np.arange(7)).all()
+    diagonal = seed.diagonal()[1:]
+    assert diagonal.min() == pytest.approx(0.87, abs=0.005) and diagonal.max() == pytest.approx(0.98, abs=0.005)
+    assert np.abs(nb["by_ranks"][1:] - diagonal).max() < 0.04
+    assert untrained[0, 1:5].min() >= 0.69 and untrained[1, 1] == pytest.approx(0.73, abs=0.005)
+    assert untrained[4, 4] == pytest.approx(0.25, abs=0.005) and untrained[6, 6] == pytest.approx(0.08, abs=0.005)
 
 
 @few

@@ -59,4 +59,26 @@ def test_the_kept_network_is_trained_and_its_table_says_how_well():
     assert counts.sum() == 10_000 and np.trace(counts) > 7500
     inputs = results.load("cifar_inputs")
     assert inputs["accuracy"][0] == pytest.approx(np.trace(counts) / 10_000, abs=2e-3)  # rounding of sums
-    assert np.isfinite(kept()(torch.zeros(1, 3, 32, 32)).detach()).all()
+    assert kept()(torch.zeros(1, 3, 32, 32)).isfinite().all()
+
+
+def test_the_comparison_is_that_of_numpy_and_scipy():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(7, 4)), rng.normal(size=(7, 5))
+    a, b = (v - v.mean(0) for v in (x, y))
+    expected = np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    assert cifar_cka.cosine(cifar_cka.similarities(x), cifar_cka.similarities(y)) == pytest.approx(expected)
+    upper = np.triu_indices(7, 1)
+    expected = spearmanr((1 - np.corrcoef(x))[upper], (1 - np.corrcoef(y))[upper]).statistic
+    assert cifar_cka.cosine(cifar_cka.ranks(x), cifar_cka.ranks(y)) == pytest.approx(expected)
+
+
+def test_each_layer_is_most_like_the_same_one_of_the_network_from_another_seed():
+    table = results.load("cifar_cka")
+    same = table["layer"] == table["other"]
+    assert (table["cka_itself"][same] == 1).all() and (table["cka_itself"][~same] < 1).all()
+    seed = table["cka_seed"].reshape(7, 7)
+    assert (seed.argmax(1) == np.arange(7)).all()

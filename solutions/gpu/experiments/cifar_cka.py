@@ -34,30 +34,36 @@ def run(quick: bool) -> list[dict]:
 def measure(first, other, untrained, x) -> list[dict]:
     """One row a pair of layers."""
     one, two, three = (representations(net, x) for net in (first, other, untrained))
-    return [{"layer": a, "other": b, "cka_itself": round(cka(one[a], one[b]), 3),
-             "cka_seed": round(cka(one[a], two[b]), 3), "cka_untrained": round(cka(one[a], three[b]), 3),
-             "ranks_seed": round(ranks(one[a], two[b]), 3)} for a in LAYERS for b in LAYERS]
+    return [{"layer": a, "other": b, "cka_itself": round(cosine(one[a][0], one[b][0]), 3),
+             "cka_seed": round(cosine(one[a][0], two[b][0]), 3),
+             "cka_untrained": round(cosine(one[a][0], three[b][0]), 3),
+             "ranks_seed": round(cosine(one[a][1], two[b][1]), 3)} for a in LAYERS for b in LAYERS]
 
 
 def representations(net: nn.Sequential, x) -> dict:
-    """What every layer says of the images, (N, features): behind each ReLU, the mean over all places, the logits."""
-    kept = [x.flatten(1)]
+    """What every layer, behind its ReLU, says of which images are alike: `similarities` and `ranks` by layer."""
+    kept = [(similarities(x), ranks(x))]
     with torch.no_grad():
         for layer in net.eval():
             x = layer(x)
             if isinstance(layer, nn.ReLU | nn.Flatten | nn.Linear):
-                kept.append(x.flatten(1))
+                kept.append((similarities(x), ranks(x)))
     return dict(zip(LAYERS, kept, strict=True))
 
 
-def cka(x, y) -> float:
-    """Linear CKA, by the matrices of inner products."""
-    k, l = (centred @ centred.T for centred in ((v - v.mean(0)).double() for v in (x, y)))
-    return ((k * l).sum() / (k.norm() * l.norm())).item()
+def similarities(features):
+    """The inner products of all pairs of images, (N, N), after centring each feature; CKA is their cosine."""
+    x = features.flatten(1).double()
+    x = x - x.mean(0)
+    return x @ x.T
 
 
-def ranks(x, y) -> float:
-    """Spearman's rank correlation of the dissimilarities of all pairs of images."""
-    i, j = torch.triu_indices(len(x), len(x), 1)
-    pairs = [torch.corrcoef(v.double())[i, j].argsort().argsort().double() for v in (x, y)]
-    return torch.corrcoef(torch.stack(pairs))[0, 1].item()
+def ranks(features):
+    """The ranks of the dissimilarities 1 - r of all pairs of images, centred: Spearman's correlation is their cosine."""
+    i, j = torch.triu_indices(len(features), len(features), 1)
+    order = (1 - torch.corrcoef(features.flatten(1).double()))[i, j].argsort().argsort().double()
+    return order - order.mean()
+
+
+def cosine(a, b) -> float:
+    return ((a * b).sum() / (a.norm() * b.norm())).item()
