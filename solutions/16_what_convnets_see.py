@@ -329,7 +329,7 @@ def picture(name, step, rows=slice(None), columns=slice(None)):
 hopper = picture("hopper", 3, slice(0, 600), slice(16, 496))                        # (1, 3, 200, 160)
 stages = {}
 for title, name in {"layer 1": "2", "layer 2": "5", "layer 3": "8", "layer 4": "10"}.items():
-    maps = Recorder(colour).activation(name, hopper)[0]                             # (C, H, W)
+    maps = Recorder(colour).activation(name, hopper)[0].detach()                    # (C, H, W)
     strongest = maps.amax((1, 2)).argsort(descending=True)[:8]
     stages[title] = maps[strongest].numpy()
 fig, axes = plt.subplots(4, 8, figsize=(10, 6.6), layout="constrained")
@@ -361,7 +361,7 @@ def best_patches(name, unit, count=5):
     field, step, start = FIELDS[name]
     found = []
     for image in pool:
-        values = Recorder(colour).activation(name, image)[0, unit]
+        values = Recorder(colour).activation(name, image)[0, unit].detach()
         peak = F.max_pool2d(values[None, None], 2 * (field // step) + 1, 1, field // step)[0, 0]
         for i, j in ((values == peak) & (values > 0)).nonzero().tolist():
             r, c = start + step * i, start + step * j
@@ -507,7 +507,7 @@ for row, i in zip(axes, looked_at):
     scene = scenes(images[unseen[[i]]], labels[unseen[[i]]])             # the dot at the digit's place
     row[0].imshow(scene[0], cmap="gray")
     for ax, (name, net) in zip(row[1:], scene_nets.items()):
-        drop = Occluder(net).occlusion_map(normalise(scene), int(labels[unseen[i]]), 5, 1, BACKGROUND).numpy()
+        drop = Occluder(net).occlusion_map(normalise(scene), int(labels[unseen[i]]), 5, 1, BACKGROUND).detach().numpy()
         ax.imshow(drop, cmap="gray_r", vmin=0, extent=(1.5, 29.5, 29.5, 1.5))             # at the square's middle
         r, c = np.unravel_index(drop.argmax(), drop.shape)
         ax.plot(c + 2, r + 2, "x", color="tab:orange", markersize=10, markeredgewidth=2)
@@ -572,7 +572,7 @@ shown = {"A": scene_nets["A"], "B": scene_nets["B"], "never trained": scene_net(
 batch = normalise(scenes(images[unseen], labels[unseen]))
 dots, maps = {}, {}
 for name, net in shown.items():
-    maps[name] = Tracer(net).saliency(batch, torch.from_numpy(labels[unseen])).numpy()
+    maps[name] = Tracer(net).saliency(batch, torch.from_numpy(labels[unseen])).detach().numpy()
     dots[name] = float((maps[name][:, 27:].sum((1, 2)) / maps[name].sum((1, 2))).mean())
 fig, axes = plt.subplots(3, 4, figsize=(8.6, 6.4), layout="constrained")
 for row, i in zip(axes, looked_at):
@@ -634,7 +634,7 @@ def climb(net, x, unit, steps, lr, decay=0.0, shift=0, seed=0):
     climber, generator, path = Climber(net), torch.Generator().manual_seed(seed), [x]
     for _ in range(steps):
         by = tuple(torch.randint(-shift, shift + 1, (2,), generator=generator).tolist())
-        x = climber.ascend(x.roll(by, (2, 3)), unit, lr, decay).roll((-by[0], -by[1]), (2, 3))
+        x = climber.ascend(x.roll(by, (2, 3)), unit, lr, decay).detach().roll((-by[0], -by[1]), (2, 3))
         path.append(x)
     return torch.cat(path)
 
@@ -661,8 +661,8 @@ print({name: f"least certain of the ten: {p.min():.3f}" for name, p in certain.i
 # %% [markdown]
 # LeNet is certain of all ten, at least 99.9 %, plain or with small shifts between the steps. Something of the digits
 # is in them: a ring for 0, slanted strokes for 1. But nobody would read these pictures, and nobody would write them.
-# The training set holds no such image, so nothing ever told the network not to be certain here. (Black, by the way,
-# it takes for some digit as well: it has no answer "none".)
+# The training set holds no such image, so nothing ever told the network not to be certain here. (Black, at step 0, it
+# takes for a 1, if not surely: it has no answer "none".)
 
 # %% [markdown]
 # The same with the colour network, for four of its classes: from grey, without and with small random shifts. A shift
@@ -1131,7 +1131,7 @@ still = {"random signs": [float(read_rightly((victims + e * signs).clamp(0, 1)).
          "worst shift": [float(good.amin(0).mean()) for good in within]}
 
 # %%
-attacked = [Attacker(reader).attack(victims, truth, e) for e in epsilons]
+attacked = [Attacker(reader).attack(victims, truth, e).detach() for e in epsilons]
 still["gradient's signs"] = [float(read_rightly(x).mean()) for x in attacked]
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.2), layout="constrained", sharey=True)
 for ax, at, which, unit in [(axes[0], epsilons, ("gradient's signs", "random signs"), "change of each pixel; ink is 1"),
@@ -1155,7 +1155,7 @@ for name, values in still.items():
 # robust in the worst case are two different properties.
 
 # %%
-hit, same_size = Attacker(reader).attack(victims, truth, 0.1), (victims + 0.1 * signs).clamp(0, 1)
+hit, same_size = Attacker(reader).attack(victims, truth, 0.1).detach(), (victims + 0.1 * signs).clamp(0, 1)
 with torch.no_grad():
     said = reader(hit).argmax(1)
 misread = [int(((truth == k) & (said != k)).nonzero()[0]) for k in range(10) if ((truth == k) & (said != k)).any()]
@@ -1211,9 +1211,9 @@ def look_into(file):
     net.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"), assign=True)
     image = 255 * F.interpolate(torch.from_numpy(photo("hopper")).permute(2, 0, 1)[None], (300, 256), mode="area")[0]
     x = prepare_image(image.permute(1, 2, 0).round().byte(), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)
-    best = Inspector(net)(x).softmax(1)[0].topk(3)
+    best = Inspector(net)(x).detach().softmax(1)[0].topk(3)
     print("classes and probabilities:", [(int(k), round(float(p), 3)) for k, p in zip(best.indices, best.values)])
-    drop = Occluder(net).occlusion_map(x, int(best.indices[0]), 64, 32, 0.0)
+    drop = Occluder(net).occlusion_map(x, int(best.indices[0]), 64, 32, 0.0).detach()
     first = net.features[0].weight.detach().permute(0, 2, 3, 1)           # (64, 11, 11, 3)
     first = (0.5 + first / first.abs().amax((1, 2, 3), keepdim=True) / 2).numpy()
     tiles = np.pad(first, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1).reshape(8, 8, 13, 13, 3)

@@ -219,7 +219,7 @@ def test_saliency_of_b_is_mostly_outside_the_dot(nb):
 def test_images_made_uphill_are_certain(nb):
     table = results.load("mnist_lenet")
     assert sum(table[f"answer_{k}"][k] for k in range(10)) == 9940
-    assert nb["belief"][-1, 3] > 0.99 and nb["belief"][0, 3] < 0.5
+    assert nb["belief"][-1, 3] > 0.99 and nb["belief"][0].argmax() == 1 and nb["belief"][0].max() < 0.6
     assert all(p.min() > 0.99 for p in nb["certain"].values())
 
 
