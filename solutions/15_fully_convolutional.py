@@ -184,7 +184,8 @@ check("fully_conv_lenet", FullyConvLeNet)
 # digits, each in the middle of a field of 32×32?
 
 # %%
-dense = [as_convolution(LENET[i], LENET[i + 1], shape) for i, shape in [(4, (16, 5, 5)), (6, (120, 1, 1)), (8, (84, 1, 1))]]
+shapes = {4: (16, 5, 5), 6: (120, 1, 1), 8: (84, 1, 1)}                # of what C5, F6 and the output read
+dense = [as_convolution(LENET[i], LENET[i + 1], shape) for i, shape in shapes.items()]
 net = FullyConvLeNet()
 with torch.no_grad():
     new = [*LENET[:4], *(p for layer in dense for p in layer.parameters())]
@@ -230,8 +231,7 @@ animation.scan(page[0, 0].numpy(), probabilities.numpy(), window=32, stride=4, r
 # Write `map_geometry(size, layers)`, along one axis.
 #
 # - `size` is the number of pixels of the image, an int; `layers` is a tuple of `(kernel_size, stride, padding)`, ints,
-#   one for each convolution or pooling, from the image on. It may be empty;
-# - windows that do not fit are left out, as always (floor);
+#   one for each convolution or pooling, from the image on. It may be empty. Windows that do not fit are left out;
 # - return a tuple of four ints, `(count, stride, window, start)`, for the map behind the last layer. Place i then looks
 #   at the pixels from `start + i * stride` to `start + i * stride + window - 1`.
 #
@@ -354,7 +354,8 @@ for way, taken in seconds.items():
 # %%
 per_window = summary(classifier, (1, 32, 32)).multiply_adds
 for_page = summary(net, (1, 100, 240)).multiply_adds
-print(f"{954 * per_window:,} multiply-adds for 954 windows, {for_page:,} unrolled: {954 * per_window / for_page:.1f} times")
+slid_work = 954 * per_window
+print(f"{slid_work:,} multiply-adds for 954 windows, {for_page:,} unrolled: {slid_work / for_page:.1f} times")
 again = {"C1": 28**2 // 4**2, "C3": 10**2 // 2**2, "C5": 1}            # in the window, over new ones for each place
 print("computed again and again:", ", ".join(f"{layer} {times} times" for layer, times in again.items()))
 windows, front = cut_windows(x), classifier[:3].eval()                 # C1, its ReLU and its pooling
@@ -407,14 +408,15 @@ for title, model, size in [("LeNet", classifier, (1, 32, 32)), ("VGG-16", large_
 # %% [markdown]
 # Seven for LeNet, in which C5 has most of the weights. 112 for VGG-16, even in plain arithmetic.
 #
-# Two remarks. First, a map with a place for every pixel needs a network whose total stride is 1. One gets it from a trained
-# network by leaving out the strides and spreading the later kernels instead, by **dilation** (notebook 03); or by
-# running the strided network on 4×4 shifted copies of the page and interlacing the maps. Either way no weight changes.
+# Two remarks. First, a map with a place for every pixel needs a network whose total stride is 1. One gets it from a
+# trained network by leaving out the strides and spreading the later kernels instead, by **dilation** (notebook 03); or
+# by running the strided network on 4×4 shifted copies of the page and interlacing the maps. Either way no weight
+# changes.
 #
 # Second, the frame of zeros.
 #
-# **Predict.** A small classifier of 8×8 windows whose convolution has no padding, and one with padding 1. Is the unrolled
-# map still the slid one?
+# **Predict.** A small classifier of 8×8 windows whose convolution has no padding, and one with padding 1. Is the
+# unrolled map still the slid one?
 
 # %%
 torch.manual_seed(0)
@@ -443,7 +445,8 @@ for padding in (0, 1):
 # training with such labels, a class for background, and the pixels between the places.
 #
 # Our material: scenes of 24×24 pixels with a few of the 8×8 digits at random places, none over another, and some noise.
-# A pixel's label is 0 for background, and 1 to 10 for the ink of a 0 to 9. Training and test scenes use different digits.
+# A pixel's label is 0 for background, and 1 to 10 for the ink of a 0 to 9. Training and test scenes use different
+# digits.
 
 # %%
 SIDE = 24
@@ -509,8 +512,8 @@ print(f"{len(train_scenes)} scenes to train on; {background:.0%} of the test pix
 #
 # - `predicted` and `labels` are int64 tensors (N, H, W); `classes` is an int. Predictions are from 0 to
 #   `classes - 1`; labels too, or `ignore`;
-# - pixels with the label `ignore` do not count, whatever was predicted there. Data sets mark outlines so, where people
-#   did not agree. At least one pixel counts;
+# - pixels with the label `ignore` (outlines, where people did not agree) do not count, whatever was predicted there. At
+#   least one pixel counts;
 # - all N images are counted together; background, class 0, is a class like the others;
 # - a class that is neither in the labels nor predicted, at any pixel that counts, is left out of the mean. One that is
 #   predicted but not in the labels has an IoU of 0;
@@ -572,7 +575,7 @@ plt.show()
 # value lies in the middle of its third. Old and new maps cover the same area. Below, pixels are **points**, and the
 # first and last points of both maps coincide; the new ones then lie 3/11 of an old pixel apart, not a third, and drift.
 #
-# The first is the one that fits poolings of 2×2 and is PyTorch's default. New row $i$ reads at row
+# The first fits poolings of 2×2, and is PyTorch's default. New row $i$ reads at row
 #
 # $$\frac{i + \frac12}{f} - \frac12$$
 #
@@ -615,16 +618,17 @@ check("upsample_bilinear", upsample_bilinear)
 
 # %%
 row = torch.tensor([[[[0.0, 12, 0, 6]]]])
-enlarged = {"areas": upsample_bilinear(row, 3), "corners": F.interpolate(row, (3, 12), mode="bilinear", align_corners=True)}
+enlarged = {"areas": upsample_bilinear(row, 3),
+            "corners": F.interpolate(row, (3, 12), mode="bilinear", align_corners=True)}
 by_torch = float((F.interpolate(row, scale_factor=3, mode="bilinear") - enlarged["areas"]).abs().max())
 for kind, values in enlarged.items():
     print(f"{kind:8}", " ".join(f"{v:5.1f}" for v in values[0, 0, 0].tolist()))
 print(f"largest difference from F.interpolate: {by_torch:.0e}")
 
 # %% [markdown]
-# The 12 of the old row is the fifth new value in the first line; in the second nowhere, since no point lies there. A map
-# enlarged with the wrong convention is right in its corners and shifted by up to a fraction of an old pixel elsewhere,
-# which no shape will tell you.
+# The 12 of the old row is the fifth new value in the first line; in the second nowhere, since no point lies there. A
+# map enlarged with the wrong convention is right in its corners and shifted by up to a fraction of an old pixel
+# elsewhere, which no shape will tell you.
 #
 # ## Up-sampling that can be learned
 #
@@ -667,14 +671,13 @@ print("sizes that become 4:", into_four, "  back from 4:", (4 - 1) * 2 + 3 - 2)
 # Write `conv_transpose(x, weight, stride=1, padding=0, output_padding=0)`.
 #
 # - `x` (N, C_in, H, W) and `weight` (C_in, C_out, kH, kW), float32; the others are ints, for rows and columns alike;
-# - each value of x multiplies its channel's kernel, once for each output channel, and is stamped with its corner at
-#   row `stride * i` and column `stride * j`. All stamps, of all input channels, add up;
-# - of that area, (H − 1)·stride + kH high, the output begins `padding` rows below the top, and has
-#   (H − 1)·stride + kH − 2·padding + output_padding rows, at least one. Rows that lie behind the area are 0. Columns
-#   likewise;
+# - each value of x multiplies its channel's kernels, one for each output channel, and is stamped with the corner at row
+#   `stride * i`, column `stride * j`. All stamps add up;
+# - from this area, (H − 1)·stride + kH rows high, take (H − 1)·stride + kH − 2·padding + output_padding rows, from row
+#   `padding` on (at least one). Where the area has ended, rows are 0. Columns likewise;
 # - return a tensor (N, C_out, H_out, W_out), float32.
 #
-# PyTorch has all this in one function, with which you will compare. Write the stamping yourself.
+# Write the stamping yourself; you will compare with PyTorch's in a moment.
 
 # %% tags=["exercise:conv_transpose"]
 def conv_transpose(x, weight, stride=1, padding=0, output_padding=0):
@@ -791,12 +794,14 @@ def bilinear_start(layer):
 # **FCN-8s** does this once more with the third pooling. **FCN-32s** has no skip.
 
 # %%
-nodes = {"pool3": (0, 0, "pool3\nstride 8"), "pool4": (1.5, 0, "pool4\nstride 16"), "pool5": (3, 0, "pool5, fc\nstride 32"),
-         "s3": (0, -1, "1×1"), "s4": (1.5, -1, "1×1"), "s5": (3, -1, "1×1"), "a4": (1.5, -2, "+"), "a3": (0, -2, "+"),
-         "32": (4.5, -1, "×32: FCN-32s"), "16": (1.5, -3, "×16: FCN-16s"), "8": (0, -3, "×8: FCN-8s")}
+nodes = {"pool3": (0, 0, "pool3\nstride 8"), "pool4": (1.5, 0, "pool4\nstride 16"),
+         "pool5": (3, 0, "pool5, fc\nstride 32"), "s3": (0, -1, "1×1"), "s4": (1.5, -1, "1×1"), "s5": (3, -1, "1×1"),
+         "a4": (1.5, -2, "+"), "a3": (0, -2, "+"), "32": (4.5, -1, "×32: FCN-32s"), "16": (1.5, -3, "×16: FCN-16s"),
+         "8": (0, -3, "×8: FCN-8s")}
 fig, ax = plt.subplots(figsize=(9, 3.8), layout="constrained")
 plots.diagram(ax, nodes, [("pool3", "pool4"), ("pool4", "pool5"), ("pool3", "s3"), ("pool4", "s4"), ("pool5", "s5"),
-                          ("s5", "32"), ("s5", "a4"), ("s4", "a4"), ("a4", "16"), ("a4", "a3"), ("s3", "a3"), ("a3", "8")])
+                          ("s5", "32"), ("s5", "a4"), ("s4", "a4"), ("a4", "16"), ("a4", "a3"), ("s3", "a3"),
+                          ("a3", "8")])
 ax.text(2.45, -1.62, "×2", fontsize=10)
 ax.text(0.75, -1.92, "×2", fontsize=10, ha="center")
 plt.show()
@@ -839,8 +844,8 @@ check("crop_offset", crop_offset)
 
 # %% [markdown]
 # The published FCNs pad the image by 100 pixels before the first convolution, so that small images survive the 7×7, and
-# do not pad what they enlarge. Their files contain five crops that look like magic: 5 and 9 for the skips, and 19, 27 and
-# 31 for the final cut to the size of the image.
+# do not pad what they enlarge. Their files contain five crops that look like magic: 5 and 9 for the skips, and 19, 27
+# and 31 for the final cut to the size of the image.
 
 # %%
 FCN_VGG = [(3, 1, 100), *VGG_LAYERS[1:]]                               # 18 layers up to pool5; then fc6, 7×7
@@ -852,8 +857,8 @@ whole = {"FCN-32s": crop_offset((*FCN_VGG, (7, 1, 0)), 64, 0), "FCN-16s": crop_o
 print("skips from pool4 and pool3:", skip4, skip3, "  image:", whole)
 
 # %% [markdown]
-# Your function gives them all. The last three are negative: row 0 of the enlarged scores lies 19, 27 or 31 rows *before*
-# the image, so that many are cut off.
+# Your function gives them all. The last three are negative: row 0 of the enlarged scores lies 19, 27 or 31 rows
+# *before* the image, so that many are cut off.
 
 # %% [markdown]
 # ### Exercise: joining two maps
@@ -936,8 +941,8 @@ class Segmenter(nn.Module):
 # (N, H, W). The optimiser is Adam (Kingma and Ba, 2015), which divides each weight's step by the recent size of its
 # gradients. Four epochs, the same scenes in the same order for all four; together they take less than a minute.
 #
-# **Predict.** Which of the four will have the highest mIoU, and will the skips or the learned up-sampling make more of a
-# difference?
+# **Predict.** Which of the four will have the highest mIoU, and will the skips or the learned up-sampling make more of
+# a difference?
 
 # %%
 def train_segmenter(model, epochs=4, batch_size=10, rate=0.01):
@@ -974,8 +979,8 @@ for title, (skips, learned) in VERSIONS.items():
     said, drawn = segmented[title], (segmented[title] > 0) == (test_classes > 0)
     errors[title] = [float(wrong.float().mean()) for wrong in (~drawn, drawn & (said != test_classes))]
     learns = sum(p.numel() for p in segmenter.parameters())
-    print(f"{title:17} mIoU {quality[title]:.3f}; ink in the wrong place {errors[title][0]:.1%} of the pixels, taken for "
-          f"another digit's {errors[title][1]:.1%}; {learns:,} parameters")
+    print(f"{title:17} mIoU {quality[title]:.3f}; ink in the wrong place {errors[title][0]:.1%} of the pixels, "
+          f"taken for another digit's {errors[title][1]:.1%}; {learns:,} parameters")
 print(f"{time.perf_counter() - began:.0f} seconds")
 
 # %%
@@ -986,7 +991,8 @@ for n, line in enumerate(axes):
     truth = test_classes[n].numpy()
     for ax, (title, answers) in zip(line[1:], segmented.items()):
         said = answers[n].numpy()
-        ax.imshow(np.where((said > 0) | (truth > 0), np.where(said == truth, 0.3, 0.8), 1.0), cmap="gray", vmin=0, vmax=1)
+        shades = np.where((said > 0) | (truth > 0), np.where(said == truth, 0.3, 0.8), 1.0)
+        ax.imshow(shades, cmap="gray", vmin=0, vmax=1)
         rows, columns = ((said != truth) & (said > 0)).nonzero()
         ax.plot(columns, rows, "x", color="tab:orange", markersize=4)
         ax.set_title(f"{title}: {quality[title]:.2f}", fontsize=10)
@@ -995,12 +1001,13 @@ for n, line in enumerate(axes):
 plt.show()
 
 # %% [markdown]
-# Dark is ink with the right class. Light is wrong: with an orange cross a class was claimed that is not the label, without
-# one the ink was missed. The number is the mIoU over all 300 test scenes.
+# Dark is ink with the right class. Light is wrong: with an orange cross a class was claimed that is not the label,
+# without one the ink was missed. The number is the mIoU over all 300 test scenes.
 #
 # The network at stride 4 cannot draw: strokes are one or two pixels wide, and it has one place for 4×4 pixels. Learned
 # up-sampling helps, since kernels of 8×8 can draw something of a shape. The skips help more, with fewer weights.
-#
+
+# %% [markdown]
 # Look at the two kinds of error. Ink in the wrong place, missed or invented, falls from a tenth of the pixels to little
 # more than a hundredth. Ink that is taken for another digit's does not fall, about a hundredth as soon as there is much
 # ink to be mistaken. That is what skips do: they say *where*. *What* it is, the deepest maps must know.
@@ -1010,8 +1017,8 @@ plt.show()
 # validation images): FCN-32s 59.4, FCN-16s 62.4, FCN-8s 62.7. There the objects are large, and the skips are worth
 # little more than three points. Here strokes are thin.
 #
-# To try: another seed; larger digits, each pixel doubled; `width=12`; the segmenter on a scene of 64×96 pixels. (It takes
-# it without a change. Why?)
+# To try: another seed; larger digits, each pixel doubled; `width=12`; the segmenter on a scene of 64×96 pixels. (It
+# takes it without a change. Why?)
 
 # %% [markdown]
 # ## What came after
@@ -1034,37 +1041,37 @@ print(f"skips are cropped {', '.join(f'{a} to {b}' for a, b in cropped)}; labels
 
 # %% [markdown]
 # Others leave out the last strides and spread the kernels instead: with **dilated** convolutions the maps stay fine and
-# the windows large (Yu and Koltun, 2016; DeepLab, by Chen and colleagues). That costs arithmetic and memory, where skips
-# cost next to nothing.
+# the windows large (Yu and Koltun, 2016; DeepLab, by Chen and colleagues). That costs arithmetic and memory, where
+# skips cost next to nothing.
 
 # %% [markdown] tags=["written:run_everywhere:4"]
 # ## In your own words
 #
-# A colleague wants to find ships in satellite images of 10,000×10,000 pixels. She has a VGG-16, trained with great success
-# on photographs of 224×224, each filled by one of 1000 objects, some of them ships. Her plan: cut out a window of 224×224
-# around every fourth pixel, classify each, and mark those called a ship.
+# A colleague wants to find ships in satellite images of 10,000×10,000 pixels. She has a VGG-16, trained with great
+# success on photographs of 224×224, each filled by one of 1000 objects, some of them ships. Her plan: cut out a window
+# of 224×224 around every fourth pixel, classify each, and mark those called a ship.
 #
-# Advise her. What would she gain by converting the network, and what not? In which way will her converted network's
-# answers differ from those of her plan, and why? How far apart are its places, and how could she get closer ones? What will
-# go wrong in *either* way, and what would you do about it? Ten sentences are enough.
+# Advise her. What would she gain by converting the network? In which way will its answers differ from those of her
+# plan, and why? How far apart are its places, and how could she get closer ones? What will go wrong in *either* way,
+# and what would you do about it? Ten sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
 #
 # About 2445² = 6 million windows at 15.5 billion multiply-adds each are hopeless. Converted, with the fully connected
-# layers as 7×7 and 1×1 convolutions and the same weights, shared pixels are computed once: some tens of times cheaper at
-# the network's own stride, 112 times at most if every pixel is wanted. The image is still too large to be held with all
-# its maps, so it is cut into overlapping tiles.
+# layers as 7×7 and 1×1 convolutions and the same weights, shared pixels are computed once: some tens of times cheaper
+# at the network's own stride, 112 times at most if every pixel is wanted. The image is still too large to be held with
+# all its maps, so it is cut into overlapping tiles.
 #
-# The answers differ, since the convolutions are padded: a cut-out window has zeros around it, in the unrolled network it
-# has its real neighbours. That is no mistake, but the network was trained with zeros there.
+# The answers differ, since the convolutions are padded: a cut-out window has zeros around it, in the unrolled network
+# it has its real neighbours. That is no mistake, but the network was trained with zeros there.
 #
 # The places are 32 pixels apart, not 4. Closer ones: dilation in place of the last strides, or the network on shifted
 # copies, interlaced; or up-sampling with skips, which needs training.
 #
 # Either way it has no class for "nothing", and must name one of 1000 objects for every piece of open sea; and it knows
-# ships that fill the window, seen from the side. So: train further on satellite images with a background class, best with
-# labels for pixels, and judge by IoU and not by the share of right pixels, which "sea everywhere" wins.
+# ships that fill the window, seen from the side. So: train further on satellite images with a background class, best
+# with labels for pixels, and judge by IoU and not by the share of right pixels, which "sea everywhere" wins.
 #
 # **Rubric.**
 #
@@ -1083,7 +1090,7 @@ print(f"skips are cropped {', '.join(f'{a} to {b}' for a, b in cropped)}; labels
 # | the next one | a 1×1 convolution |
 # | equal to sliding | yes, at the total stride and without padding; with padding the neighbours replace zeros |
 # | saved at every pixel | multiply-adds of a window / weights: LeNet 7, VGG-16 112 |
-# | place i of a map | sees pixels from start + i·stride, `window` of them; each layer's padding times the stride before it |
+# | place i of a map | sees `window` pixels from start + i·stride; padding counts times the stride before it |
 # | no class for nothing | a classifier is sure of something everywhere; train with background |
 # | IoU of a class | pixels in both / in at least one; mIoU: the mean over classes that occur |
 # | bilinear, `align_corners=False` | new row i reads at (i + ½)/f − ½, border kept |
@@ -1096,13 +1103,14 @@ print(f"skips are cropped {', '.join(f'{a} to {b}' for a, b in cropped)}; labels
 # %% [markdown]
 # ## Where to read more
 #
-# - Ofer Matan, Christopher Burges, Yann LeCun and John Denker, *Multi-digit recognition using a space displacement neural
-#   network*, 1992; and section VII of *Gradient-based learning applied to document recognition*, 1998.
+# - Ofer Matan, Christopher Burges, Yann LeCun and John Denker, *Multi-digit recognition using a space displacement
+#   neural network*, 1992; and section VII of *Gradient-based learning applied to document recognition*, 1998.
 # - Pierre Sermanet and others, *OverFeat: integrated recognition, localization and detection using convolutional
 #   networks*, 2014.
-# - Jonathan Long, Evan Shelhamer and Trevor Darrell, *Fully convolutional networks for semantic segmentation*, CVPR 2015.
-# - Olaf Ronneberger, Philipp Fischer and Thomas Brox, *U-Net: convolutional networks for biomedical image segmentation*,
+# - Jonathan Long, Evan Shelhamer and Trevor Darrell, *Fully convolutional networks for semantic segmentation*, CVPR
 #   2015.
+# - Olaf Ronneberger, Philipp Fischer and Thomas Brox, *U-Net: convolutional networks for biomedical image
+#   segmentation*, 2015.
 # - Fisher Yu and Vladlen Koltun, *Multi-scale context aggregation by dilated convolutions*, 2016.
 
 # %% [markdown]

@@ -96,7 +96,8 @@ def conv_probe(out, shape, seed, weight=None, bias=None, more=(1, 2)):
 
 def random_convolution(rng):
     shape = tuple(int(v) for v in rng.integers(1, 5, 3))
-    return conv_probe(int(rng.integers(1, 5)), shape, int(rng.integers(1 << 30)), more=tuple(map(int, rng.integers(0, 3, 2))))
+    return conv_probe(int(rng.integers(1, 5)), shape, int(rng.integers(1 << 30)),
+                      more=tuple(map(int, rng.integers(0, 3, 2))))
 
 
 AS_CONVOLUTION = Exercise(
@@ -113,8 +114,8 @@ AS_CONVOLUTION = Exercise(
         Mistake("by_columns", "The channels are right, but within a channel the weights are taken column by column. "
                 "They go row by row.",  # 106, 3
                 _kernel(lambda v, c, h, w: v.reshape(-1, c, w, h).transpose(2, 3))),
-        Mistake("rows_first", "The weights are taken row by row, and in each row channel by channel. Each channel comes "
-                "as a whole.",  # 106
+        Mistake("rows_first", "The weights are taken row by row, and in each row channel by channel. Each channel "
+                "comes as a whole.",  # 106
                 _kernel(lambda v, c, h, w: v.reshape(-1, h, c, w).transpose(1, 2))),
         Mistake("width_first", "The kernels have height and width exchanged: `shape` is (C, H, W).",  # 5
                 _kernel(lambda v, c, h, w: v.reshape(-1, c, w, h))),
@@ -131,8 +132,8 @@ AS_CONVOLUTION = Exercise(
         Mistake("random_bias", "The weights are right, but the bias still has its random start.", _random_bias),
         Mistake("untouched", "The layer is as PyTorch made it: weights and bias are random.",
                 lambda weight, bias, shape: nn.Conv2d(shape[0], len(weight), shape[1:])),
-        Mistake("padded", "The maps are padded. Then there are windows that are not wholly inside, and more outputs than "
-                "the linear layer has.", _kernel(_right_kernel, padding=1)),
+        Mistake("padded", "The maps are padded. Then there are windows that are not wholly inside, and more outputs "
+                "than the linear layer has.", _kernel(_right_kernel, padding=1)),
         Mistake("stride_of_the_window", "The windows stand side by side: the stride is the size of the kernel. It "
                 "is 1, so that every window of the map gets its scores.",  # 62
                 lambda weight, bias, shape: Filled(weight.reshape(-1, *shape), bias, stride=tuple(shape[1:]))),
@@ -154,8 +155,8 @@ AS_CONVOLUTION = Exercise(
         bias   <- bias                                         # (out,)
         ```
         Write both into the layer in place, in a block `with torch.no_grad():`."""),
-        "Both layers form the same sum of products. `flatten` and `reshape` never move a number, they only say where an "
-        "axis ends; so undoing the one by the other brings each weight to its pixel.",
+        "Both layers form the same sum of products. `flatten` and `reshape` never move a number, they only say where "
+        "an axis ends; so undoing the one by the other brings each weight to its pixel.",
     ])
 
 
@@ -198,8 +199,8 @@ class LeNetPoolFirst(nn.Module):
 
     def __init__(self, c1=6, c3=16, c5=120, f6=84, classes=10):
         super().__init__()
-        self.front = nn.Sequential(nn.Conv2d(1, c1, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(c1, c3, 5), nn.MaxPool2d(2),
-                                   nn.ReLU())
+        self.front = nn.Sequential(nn.Conv2d(1, c1, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(c1, c3, 5),
+                                   nn.MaxPool2d(2), nn.ReLU())
         self.head = nn.ModuleList([nn.Conv2d(c3, c5, 5), nn.Conv2d(c5, f6, 1), nn.Conv2d(f6, classes, 1)])
 
     def forward(self, x):
@@ -248,22 +249,23 @@ def random_lenet(rng):
 FULLY_CONV_LENET = Exercise(
     id="fully_conv_lenet", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=FullyConvLeNet,
-    probes=[lenet_probe((2, 3, 5, 4, 6), (32, 32)), lenet_probe((3, 2, 4, 7, 5), (36, 45), 2),
+    probes=[lenet_probe((3, 5, 4, 6, 2), (32, 32)), lenet_probe((4, 3, 6, 5, 2), (36, 33), 2),
             call(steps=[("count_parameters", {}), ("layers", {"input_size": (1, 1, 37, 48)})], device="cpu")],
     random=random_lenet,
     mistakes=[
-        Mistake("padded", "The convolutions are padded. Here none is, so that each window is computed as the classifier "
-                "would compute it.", _lenet(kernels=(5, 5, 5, 1, 1), padding=2)),
+        Mistake("padded", "The convolutions are padded. Here none is, so that each window is computed as the "
+                "classifier would compute it.", _lenet(kernels=(5, 5, 5, 1, 1), padding=2)),
         Mistake("c5_of_one", "C5 is a 1×1 convolution. It reads maps of 5×5, as the fully connected layer did.",
                 _lenet(kernels=(5, 5, 1, 1, 1))),
-        Mistake("f6_of_five", "F6 is a 5×5 convolution. At each place it reads the 120 numbers of C5 there, and nothing "
-                "else: 1×1.", F6OfFive),
-        Mistake("three_by_three", "The kernels of C1, C3 and C5 are 3×3. They are 5×5.", _lenet(kernels=(3, 3, 3, 1, 1))),
+        Mistake("f6_of_five", "F6 is a 5×5 convolution. At each place it reads the 120 numbers of C5 there, and "
+                "nothing else: 1×1.", F6OfFive),
+        Mistake("three_by_three", "The kernels of C1, C3 and C5 are 3×3. They are 5×5.",
+                _lenet(kernels=(3, 3, 3, 1, 1))),
         Mistake("no_relu_after_c5", "There is no ReLU behind C5. It was there when C5 was a linear layer, and stays.",
                 _lenet(relus=(True, True, False, True, False))),
         Mistake("no_relu_after_f6", "There is no ReLU behind F6.", _lenet(relus=(True, True, True, False, False))),
-        Mistake("no_relu_in_the_head", "There is no ReLU behind C5 and F6. Without it the last three layers are one linear "
-                "map.", _lenet(relus=(True, True, False, False, False))),
+        Mistake("no_relu_in_the_head", "There is no ReLU behind C5 and F6. Without it the last three layers are one "
+                "linear map.", _lenet(relus=(True, True, False, False, False))),
         Mistake("relu_at_the_end", "The logits go through a ReLU: negative scores are lost.",
                 _lenet(relus=(True, True, True, True, True))),
         Mistake("softmax", "The output is probabilities. Return the logits.",  # 104
@@ -274,8 +276,8 @@ FULLY_CONV_LENET = Exercise(
                 _lenet(pool=lambda self, x: F.max_pool2d(x, 2, 1))),
         Mistake("pooling_rounds_up", "The poolings keep a last window that does not fit. They leave it out, as is the "
                 "default.", _lenet(pool=lambda self, x: F.max_pool2d(x, 2, ceil_mode=True))),  # 71
-        Mistake("averaged_over_places", "The scores are averaged over all places. Return the whole map, (N, classes, H', "
-                "W').", _lenet(end=lambda self, x: x.mean((2, 3), keepdim=True))),
+        Mistake("averaged_over_places", "The scores are averaged over all places. Return the whole map, (N, classes, "
+                "H', W').", _lenet(end=lambda self, x: x.mean((2, 3), keepdim=True))),
         Mistake("flattened", "The map of scores is flattened. Return it as (N, classes, H', W').",
                 _lenet(end=lambda self, x: x.flatten(1))),
         Mistake("first_place_only", "Only the scores of the first window are returned. Return the whole map.",
@@ -286,8 +288,8 @@ FULLY_CONV_LENET = Exercise(
     ],
     alternatives=[lenet_in_sequence, LeNetPoolFirst],
     hints=[
-        "How large are the maps that C5 reads in the classifier of one size, and how large are those that F6 reads behind "
-        "it?",
+        "How large are the maps that C5 reads in the classifier of one size, and how large are those that F6 reads "
+        "behind it?",
         dedent("""\
         An image of 36×32, one pixel more than a step of the map in height:
 
@@ -305,8 +307,8 @@ FULLY_CONV_LENET = Exercise(
                    x <- relu(f6(x))                   # the same size
                    return the output layer of x       # (N, classes, h - 4, w - 4)
         ```"""),
-        "Nothing in the network needs to know the size of the image: a convolution is a rule for one window, and applies it "
-        "to as many as there are. Only the flattening had to know.",
+        "Nothing in the network needs to know the size of the image: a convolution is a rule for one window, and "
+        "applies it to as many as there are. Only the flattening had to know.",
     ])
 
 
@@ -367,21 +369,23 @@ def random_geometry(rng):
 MAP_GEOMETRY = Exercise(
     id="map_geometry", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=map_geometry,
-    probes=[call(7, ((3, 1, 1),)), call(12, ((2, 2, 0), (3, 1, 1))), call(40, ((5, 1, 0), (2, 2, 0), (5, 1, 0), (2, 2, 0))),
-            call(64, ((7, 2, 3), (3, 2, 1), (3, 1, 1), (2, 3, 0))), call(50, ((3, 1, 1), (3, 2, 0), (4, 3, 2), (1, 2, 0), (3, 1, 0))),
-            call(9, ())],
+    probes=[call(7, ((3, 1, 1),)), call(12, ((2, 2, 0), (3, 1, 1))),
+            call(40, ((5, 1, 0), (2, 2, 0), (5, 1, 0), (2, 2, 0))),
+            call(64, ((7, 2, 3), (3, 2, 1), (3, 1, 1), (2, 3, 0))),
+            call(50, ((3, 1, 1), (3, 2, 0), (4, 3, 2), (1, 2, 0), (3, 1, 0))), call(9, ())],
     random=random_geometry,
     mistakes=[
-        Mistake("window_without_strides", "The windows are added up as if every layer were at stride 1. A layer's steps "
-                "are those of its input: the product of all strides before it, in pixels.",  # 107
+        Mistake("window_without_strides", "The windows are added up as if every layer were at stride 1. A layer's "
+                "steps are those of its input: the product of all strides before it, in pixels.",  # 107
                 _geometry(window=lambda k, s, step: k - 1)),
-        Mistake("start_without_strides", "The paddings are added up as they are. A layer's padding counts in steps of its "
-                "input, each of which is several pixels once there was a stride.",  # 107
+        Mistake("start_without_strides", "The paddings are added up as they are. A layer's padding counts in steps of "
+                "its input, each of which is several pixels once there was a stride.",  # 107
                 _geometry(start=lambda k, s, p, step: -p)),
-        Mistake("own_stride_too", "Each layer's own stride is multiplied in before its kernel and padding are counted. It "
-                "only concerns the layers behind it.", _geometry(late=True)),  # 107
-        Mistake("own_stride_only", "Kernel and padding are multiplied by the layer's own stride. It is the product of the "
-                "strides before it.", _geometry(window=lambda k, s, step: (k - 1) * s, start=lambda k, s, p, step: -p * s)),
+        Mistake("own_stride_too", "Each layer's own stride is multiplied in before its kernel and padding are counted. "
+                "It only concerns the layers behind it.", _geometry(late=True)),  # 107
+        Mistake("own_stride_only", "Kernel and padding are multiplied by the layer's own stride. It is the product of "
+                "the strides before it.",
+                _geometry(window=lambda k, s, step: (k - 1) * s, start=lambda k, s, p, step: -p * s)),
         Mistake("first_padding_only", "Only the padding of layers at stride 1 moves the start. Every padding does.",
                 _geometry(start=lambda k, s, p, step: -p if step == 1 else 0)),
         Mistake("start_positive", "The start has the wrong sign: the first window begins *before* the image, at a "
@@ -390,8 +394,8 @@ MAP_GEOMETRY = Exercise(
         Mistake("middle", "The start is the middle of the first window. It is the first pixel that the window sees.",
                 lambda size, layers: (*map_geometry(size, layers)[:3],
                                       map_geometry(size, layers)[3] + map_geometry(size, layers)[2] // 2)),
-        Mistake("window_from_the_kernels", "Each kernel adds k times the step. Its first pixel is there already: it adds "
-                "k − 1.", _geometry(window=lambda k, s, step: k * step)),
+        Mistake("window_from_the_kernels", "Each kernel adds k times the step. Its first pixel is there already: it "
+                "adds k − 1.", _geometry(window=lambda k, s, step: k * step)),
         Mistake("window_from_zero", "The window is 1 too small: before the first layer a place sees one pixel, itself.",
                 _geometry(begin=0)),
         Mistake("padding_in_the_window", "The window is made larger or smaller by the padding. What a place sees has "
@@ -405,13 +409,15 @@ MAP_GEOMETRY = Exercise(
                 _geometry(count=lambda n, k, s, p: (n + 2 * p - k) // s)),
         Mistake("strides_added", "The strides are added. Two layers of stride 2 take steps of 2·2 pixels.",  # 107
                 _geometry(stride=lambda step, s: step + s - 1)),
-        Mistake("last_stride", "The stride is that of the last layer. In pixels of the image it is the product of all.",  # 107
+        Mistake("last_stride", "The stride is that of the last layer. In pixels of the image it is the product of "
+                "all.",  # 107
                 lambda size, layers: (lambda n, st, w, f: (n, layers[-1][1] if layers else 1, w, f))(
                     *map_geometry(size, layers))),
     ],
     alternatives=[geometry_by_formula, geometry_backwards],
     hints=[
-        "Two neighbours in the input of a layer: how many pixels of the image lie between them, and which layers decide that?",
+        "Two neighbours in the input of a layer: how many pixels of the image lie between them, and which layers "
+        "decide that?",
         dedent("""\
         12 pixels, first 2×2 pooling at stride 2, then 3×3 with padding 1:
 
@@ -428,8 +434,8 @@ MAP_GEOMETRY = Exercise(
             start  <- start - p times the stride so far
             stride <- stride times s
         ```"""),
-        "Place 0 of a layer begins p places before place 0 of its input, and its window reaches k − 1 places further. A place "
-        "of the input is `stride` pixels wide, where `stride` is the product over the layers *before*.",
+        "Place 0 of a layer begins p places before place 0 of its input, and its window reaches k − 1 places further. "
+        "A place of the input is `stride` pixels wide, where `stride` is the product over the layers *before*.",
     ])
 
 
@@ -468,7 +474,8 @@ def iou_one_hot(predicted, labels, classes, ignore=255):
 
 
 def _iou(score=None, keep=None, absent=None, ignored=True):
-    """A mistake: score(both, said, true) of each class; keep(said, true) which classes; absent: what the others count."""
+    """A mistake: score(both, said, true, pixels) of a class; keep(k, said, true): which classes; absent: of others."""
+    ""
     def run(predicted, labels, classes, ignore=255):
         counts = labels != ignore if ignored else torch.ones_like(labels, dtype=torch.bool)
         said, true = predicted[counts], labels[counts]
@@ -476,7 +483,8 @@ def _iou(score=None, keep=None, absent=None, ignored=True):
         for k in range(classes):
             both, a, b = (float(v.sum()) for v in ((said == k) & (true == k), said == k, true == k))
             if (a + b > 0) if keep is None else keep(k, a, b):
-                values.append((both / (a + b - both) if score is None else score(both, a, b, len(said))) if a + b else 0.0)
+                ratio = (lambda both, a, b, n: both / (a + b - both)) if score is None else score
+                values.append(ratio(both, a, b, len(said)) if a + b else 0.0)
             elif absent is not None and a + b == 0:
                 values.append(absent)
         return float(np.mean(values)) if values else 0.0
@@ -513,45 +521,48 @@ MEAN_IOU = Exercise(
     oracle=mean_iou,
     probes=[call(int64([[[0, 1, 1, 1]]]), int64([[[0, 0, 1, 1]]]), 2, device="cpu"),
             call(int64([[[0, 1, 1], [2, 2, 0]]]), int64([[[0, 0, 1], [0, 255, 0]]]), 4, device="cpu"),
-            call(int64([[[1, 1], [2, 0]], [[3, 3], [1, 1]]]), int64([[[1, 1], [2, 2]], [[3, 0], [1, 255]]]), 5, device="cpu"),
+            call(int64([[[1, 1], [2, 0]], [[3, 3], [1, 1]]]), int64([[[1, 1], [2, 2]], [[3, 0], [1, 255]]]), 5,
+                 device="cpu"),
             segmentation(3, (3, 4, 5), 4, strided_labels=True), segmentation(4, (2, 5, 3), 6, [0, 2, 3], ignore=-1)],
     random=random_segmentation,
     mistakes=[
         Mistake("pixel_accuracy", "That is the share of right pixels over all classes together.",
                 lambda p, t, classes, ignore=255: float((p == t)[t != ignore].double().mean())),
-        Mistake("recall", "Each class is divided by the pixels of its label. Pixels that were wrongly claimed must count as "
-                "well: divide by the union.",
+        Mistake("recall", "Each class is divided by the pixels of its label. Pixels that were wrongly claimed must "
+                "count as well: divide by the union.",
                 _iou(lambda both, a, b, n: both / b, keep=lambda k, a, b: b > 0)),
-        Mistake("precision", "Each class is divided by the pixels that were predicted. Pixels that were missed must count as "
-                "well: divide by the union.",
+        Mistake("precision", "Each class is divided by the pixels that were predicted. Pixels that were missed must "
+                "count as well: divide by the union.",
                 _iou(lambda both, a, b, n: both / a, keep=lambda k, a, b: a > 0)),
-        Mistake("union_counted_twice", "The union is taken as predicted plus labelled, so that pixels in both count twice.",
+        Mistake("union_counted_twice", "The union is taken as predicted plus labelled, so that pixels in both count "
+                "twice.",
                 _iou(lambda both, a, b, n: both / (a + b))),
-        Mistake("dice", "That is the Dice coefficient, twice the intersection over the sum of both. The IoU divides the "
-                "intersection by the union.", _iou(lambda both, a, b, n: 2 * both / (a + b))),
-        Mistake("absent_zero", "Classes that are neither in the labels nor predicted count as 0. They are left out of the "
-                "mean.", _iou(absent=0.0)),
-        Mistake("absent_one", "Classes that are neither in the labels nor predicted count as 1. They are left out of the "
-                "mean.", _iou(absent=1.0)),
+        Mistake("dice", "That is the Dice coefficient, twice the intersection over the sum of both. The IoU divides "
+                "the intersection by the union.", _iou(lambda both, a, b, n: 2 * both / (a + b))),
+        Mistake("absent_zero", "Classes that are neither in the labels nor predicted count as 0. They are left out of "
+                "the mean.", _iou(absent=0.0)),
+        Mistake("absent_one", "Classes that are neither in the labels nor predicted count as 1. They are left out of "
+                "the mean.", _iou(absent=1.0)),
         Mistake("labelled_classes_only", "A class that was predicted but is not in the labels is left out. It was "
                 "claimed wrongly, and counts as 0.", _iou(keep=lambda k, a, b: b > 0)),
-        Mistake("ignored_pixels_count", "Pixels with the label `ignore` count as wrong for whatever was predicted there. Leave "
-                "them out first.", _iou(ignored=False)),
+        Mistake("ignored_pixels_count", "Pixels with the label `ignore` count as wrong for whatever was predicted "
+                "there. Leave them out first.", _iou(ignored=False)),
         Mistake("without_background", "Class 0 is left out of the mean. Background is a class like the others here.",
                 _iou(keep=lambda k, a, b: k > 0 and a + b > 0)),
-        Mistake("per_image", "The IoU is computed for each image, and the mean is taken over images. Count the pixels of all "
-                "images together.", _per_image),
-        Mistake("over_all_pixels", "The intersections are divided by the number of all pixels. Divide each by its own union.",
+        Mistake("per_image", "The IoU is computed for each image, and the mean is taken over images. Count the pixels "
+                "of all images together.", _per_image),
+        Mistake("over_all_pixels", "The intersections are divided by the number of all pixels. Divide each by its own "
+                "union.",
                 _iou(lambda both, a, b, n: both / n)),
-        Mistake("all_classes_together", "Intersections and unions are added up over the classes before they are divided. Divide for "
-                "each class, then take the mean.",
+        Mistake("all_classes_together", "Intersections and unions are added up over the classes before they are "
+                "divided. Divide for each class, then take the mean.",
                 lambda p, t, classes, ignore=255: (lambda c: float(c.diag().sum() / (2 * c.sum() - c.diag().sum())))(
                     _confusion(p, t, classes, ignore))),
     ],
     alternatives=[iou_by_sets, iou_one_hot],
     hints=[
-        "For one class: which pixels did the network claim, and which have the label? Which are in both, which in at least "
-        "one?",
+        "For one class: which pixels did the network claim, and which have the label? Which are in both, which in at "
+        "least one?",
         dedent("""\
         Four pixels, two classes:
 
@@ -621,11 +632,12 @@ def _interpolate(position=lambda i, f, n: (i + 0.5) / f - 0.5, axes=(2, 3), bord
             r = np.clip(r, 0, n - 1) if border == "keep" else r
             a = np.floor(r).astype(int)
             a = np.clip(a, 0, max(n - 2, 0)) if border == "extrapolate" else a
+            a = np.trunc(r).astype(int) if border == "start" else a
             t = share(r - a)
             m = np.zeros((factor * n, n))
             for i in range(factor * n):
                 for place, weight in ((a[i], 1 - t[i]), (a[i] + 1, t[i])):
-                    if border == "keep" or border == "extrapolate":
+                    if border in ("keep", "extrapolate", "start"):
                         m[i, min(max(place, 0), n - 1)] += weight
                     elif border == "wrap":
                         m[i, place % n] += weight
@@ -643,30 +655,36 @@ def random_upsampling(rng):
 
 
 UPSAMPLE_BILINEAR = Exercise(
-    id="upsample_bilinear", points=3, forbidden=(*FORBIDDEN_TORCH, "torch.nn.functional", "torch.nn.modules.upsampling"),
+    id="upsample_bilinear", points=3,
+    forbidden=(*FORBIDDEN_TORCH, "torch.nn.functional", "torch.nn.modules.upsampling"),
     oracle=upsample_bilinear,
     probes=[call(np.float32([[[[0, 4, -8]]]]), 2, device="cpu"), call(single(40, 1, 2, 3, 2), 3, device="cpu"),
-            call(single(41, 2, 1, 2, 4), 4, device="cpu"), call(strided(single(42, 2, 3, 4, 3)), 2, device="cpu"),
-            call(single(43, 1, 1, 3, 5), 5, device="cpu"), call(single(44, 2, 2, 1, 2), 1, device="cpu")],
+            call(single(41, 2, 1, 2, 4), 4, device="cpu"), call(strided(single(42, 2, 2, 3, 2)), 2, device="cpu"),
+            call(single(43, 1, 1, 2, 3), 5, device="cpu"), call(single(44, 2, 2, 1, 2), 1, device="cpu")],
     random=random_upsampling,
     mistakes=[
         Mistake("align_corners", "The corners are aligned: first and last values of old and new map coincide, as with "
                 "`align_corners=True`. Here old and new pixels cover the same area.",  # 109
                 _interpolate(lambda i, f, n: i * (n - 1) / (f * n - 1) if f * n > 1 else 0)),
-        Mistake("no_halves", "New row i reads at i / f. The middles of pixels have to correspond: mind both halves in the "
-                "formula.", _interpolate(lambda i, f, n: i / f)),  # 109
-        Mistake("half_not_taken_off", "The half of the old pixel is not taken off: everything is shifted by half an old "
-                "pixel.", _interpolate(lambda i, f, n: (i + 0.5) / f)),
+        Mistake("no_halves", "New row i reads at i / f. The middles of pixels have to correspond: mind both halves in "
+                "the formula.", _interpolate(lambda i, f, n: i / f)),  # 109
+        Mistake("half_not_taken_off", "The half of the old pixel is not taken off: everything is shifted by half an "
+                "old pixel.", _interpolate(lambda i, f, n: (i + 0.5) / f)),
         Mistake("half_not_added", "The half of the new pixel is missing: new row i has its middle at i + ½.",
                 _interpolate(lambda i, f, n: i / f - 0.5)),
         Mistake("nearest", "Each value is repeated: that is the nearest neighbour. Interpolate between two.",
                 lambda x, factor: x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)),
         Mistake("shares_exchanged", "The two weights have changed places: the nearer row must weigh more.",
                 _interpolate(share=lambda t: np.where(t > 0, 1 - t, t))),
-        Mistake("dark_border", "Outside the map there are zeros, so the border fades. Keep the border's own value there.",  # 13
+        Mistake("dark_border", "Outside the map there are zeros, so the border fades. Keep the border's own value "
+                "there.",  # 13
                 _interpolate(border="zeros")),
         Mistake("extrapolated", "Beyond the middle of the border's pixels the line is drawn on. Keep the border's own "
                 "value there.", _interpolate(border="extrapolate")),
+        Mistake("extrapolated_at_the_start", "Before the middle of the first row the line is drawn on, with a negative "
+                "weight: there r is negative, and rounding it towards 0 does not help. Keep the border's own value "
+                "there.",
+                _interpolate(border="start")),
         Mistake("wrapped", "Before the first row the last one is read: a negative index counts from the end.",
                 _interpolate(border="wrap")),
         Mistake("rows_only", "Only the rows are enlarged. Columns likewise.", _interpolate(axes=(2,))),  # 17
@@ -698,15 +716,16 @@ UPSAMPLE_BILINEAR = Exercise(
             new   <- (1 - share) · old at a  +  share · old at b
         ```
         `x[:, :, a]` and `x[:, :, :, a]` take several rows or columns at once; let `share` have the right axes."""),
-        "A pixel is an area: old pixel 0 reaches from 0 to 1, its middle is ½. New pixel i reaches from i/f to (i + 1)/f, its "
-        "middle is (i + ½)/f. Taking ½ off turns a position into the number of the pixel whose middle is there.",
+        "A pixel is an area: old pixel 0 reaches from 0 to 1, its middle is ½. New pixel i reaches from i/f to (i + "
+        "1)/f, its middle is (i + ½)/f. Taking ½ off turns a position into the number of the pixel whose middle is "
+        "there.",
     ])
 
 
 # ---------------------------------------------------------------------------- conv_transpose
 
 def conv_transpose(x, weight, stride=1, padding=0, output_padding=0):
-    """Oracle: torch's matrix of stamps, cut out of a large area (its own output padding must be less than the stride)."""
+    """Oracle: torch's stamps, cut out of the whole area (its own output padding must be less than the stride)."""
     area = F.conv_transpose2d(x, weight, stride=stride)
     high, wide = area.shape[2:]
     area = F.pad(area, (0, output_padding, 0, output_padding))
@@ -719,7 +738,8 @@ def transpose_by_stamps(x, weight, stride=1, padding=0, output_padding=0):
     for i in range(h):
         for j in range(w):
             for c in range(c_in):
-                area[:, :, i * stride:i * stride + kh, j * stride:j * stride + kw] += x[:, c, i, j, None, None, None] * weight[c]
+                rows, columns = slice(i * stride, i * stride + kh), slice(j * stride, j * stride + kw)
+                area[:, :, rows, columns] += x[:, c, i, j, None, None, None] * weight[c]
     rows, columns = area.shape[2] - 2 * padding, area.shape[3] - 2 * padding
     return area[:, :, padding:padding + rows, padding:padding + columns]
 
@@ -795,39 +815,43 @@ CONV_TRANSPOSE = Exercise(
             transpose_probe(whole(58, 1, 1, 2, 3), whole(59, 1, 2, 2, 2), 3, 0, 1)],
     random=random_transpose,
     mistakes=[
-        Mistake("rotated", "What is stamped is the kernel rotated by 180°. It is stamped as it is. (If you put zeros between "
-                "the values and run an ordinary convolution, rotate the kernel for that.)",  # 46
+        Mistake("rotated", "What is stamped is the kernel rotated by 180°. It is stamped as it is. (If you put zeros "
+                "between the values and run an ordinary convolution, rotate the kernel for that.)",  # 46
                 _stamped(lambda w: w.flip(2, 3))),
-        Mistake("overwritten", "Where stamps overlap the last one is kept. They add up.", _stamped(gather="overwrite")),  # 45
+        Mistake("overwritten", "Where stamps overlap the last one is kept. They add up.",  # 45
+                _stamped(gather="overwrite")),
         Mistake("averaged", "Where stamps overlap their mean is taken. They add up.", _stamped(gather="mean")),
         Mistake("output_padding_ignored", "`output_padding` is not used: the output is as small as without it.",  # 108
                 _stamped(cut=lambda a, p, e: _inside(a, p))),
         Mistake("output_padding_in_front", "The extra row and column are taken at the beginning. They are at the "
                 "end.",  # 108
                 _stamped(cut=lambda a, p, e: F.pad(a, (e, 0, e, 0))[:, :, p:a.shape[2] - p + e, p:a.shape[3] - p + e])),
-        Mistake("output_padding_of_zeros", "The extra rows and columns are zeros. They are part of what was stamped: there is "
-                "less taken off at the end.",  # 108
+        Mistake("output_padding_of_zeros", "The extra rows and columns are zeros. They are part of what was stamped: "
+                "there is less taken off at the end.",  # 108
                 _stamped(cut=lambda a, p, e: F.pad(_inside(a, p), (0, e, 0, e)))),
-        Mistake("output_padding_on_both_sides", "The output grows by `output_padding` on both sides. It is once, at the "
-                "end.",  # 108
+        Mistake("output_padding_on_both_sides", "The output grows by `output_padding` on both sides. It is once, at "
+                "the end.",  # 108
                 _stamped(cut=lambda a, p, e: F.pad(_inside(a, p), (e, e, e, e)))),
-        Mistake("padding_added", "The padding makes the output larger. It takes off: what a convolution with this padding added, "
-                "its transposed removes.",  # 108
+        Mistake("padding_added", "The padding makes the output larger. It takes off: what a convolution with this "
+                "padding added, its transposed removes.",  # 108
                 _stamped(cut=lambda a, p, e: F.pad(a, (p, p + e, p, p + e)))),
         Mistake("padding_ignored", "The padding is not taken off.",  # 108
                 _stamped(cut=lambda a, p, e: F.pad(a, (0, e, 0, e)))),
-        Mistake("padding_at_the_end", "The padding is taken off at the end only, twice as much. It is taken off on both "
-                "sides.",  # 51
-                _stamped(cut=lambda a, p, e: F.pad(a, (0, e, 0, e))[:, :, :a.shape[2] - 2 * p + e, :a.shape[3] - 2 * p + e])),
-        Mistake("stride_of_one", "The stamps are put down one pixel apart, whatever the stride.", _stamped(step=lambda s: 1)),  # 49
-        Mistake("size_of_the_stride", "The output is cut to stride·H by stride·W. A stamp reaches further if the kernel is larger "
-                "than the stride.",  # 108
+        Mistake("padding_at_the_end", "The padding is taken off at the end only, twice as much. It is taken off on "
+                "both sides.",  # 51
+                _stamped(cut=lambda a, p, e: _cut(F.pad(a, (p, 0, p, 0)), p, e)[
+                    :, :, :a.shape[2] - 2 * p + e, :a.shape[3] - 2 * p + e])),
+        Mistake("stride_of_one", "The stamps are put down one pixel apart, whatever the stride.",  # 49
+                _stamped(step=lambda s: 1)),
+        Mistake("size_of_the_stride", "The output is cut to stride·H by stride·W. A stamp reaches further if the "
+                "kernel is larger than the stride.",  # 108
                 lambda x, weight, stride=1, padding=0, output_padding=0: _cut(
                     F.conv_transpose2d(x, weight, stride=stride), padding, output_padding)[
                         :, :, :stride * x.shape[2], :stride * x.shape[3]]),
         Mistake("mean_over_channels", "The stamps of the input channels are averaged. They add up.",  # 22
                 _stamped(channels=lambda x, w: (x, w / w.shape[0]))),
-        Mistake("last_channel", "Only the last input channel is stamped: each overwrites the one before. They add up.",  # 21
+        Mistake("last_channel", "Only the last input channel is stamped: each overwrites the one before. They add "
+                "up.",  # 21
                 _stamped(channels=lambda x, w: (x[:, -1:], w[-1:]))),
     ],
     alternatives=[transpose_by_stamps, transpose_by_dilution, transpose_by_fold],
@@ -852,9 +876,9 @@ CONV_TRANSPOSE = Exercise(
         cut `padding` off on each side
         ```
         The area was made larger by `output_padding` at the end beforehand: so this comes out right by itself."""),
-        "It is the transposed of a matrix: where a convolution reads a window for each output, this one writes a window for "
-        "each input. Padding of a convolution are pixels that it reads outside the image; the transposed writes there, and "
-        "those pixels are thrown away.",
+        "It is the transposed of a matrix: where a convolution reads a window for each output, this one writes a "
+        "window for each input. Padding of a convolution are pixels that it reads outside the image; the transposed "
+        "writes there, and those pixels are thrown away.",
     ])
 
 
@@ -901,19 +925,21 @@ BILINEAR_KERNEL = Exercise(
     probes=[call(f, device="cpu") for f in (2, 3, 1, 4, 5)],
     random=lambda rng: call(int(rng.integers(1, 11)), device="cpu"),
     mistakes=[
-        Mistake("even_for_all", "The kernel has 2·factor rows for an odd factor too. Then the middle lies on a pixel, and there "
-                "is one row less.", _roof(size=lambda f: 2 * f)),
-        Mistake("odd_for_all", "The kernel has 2·factor − 1 rows for an even factor too. Then the middle lies between two "
-                "pixels, and there is one row more.", _roof(size=lambda f: 2 * f - 1)),
+        Mistake("even_for_all", "The kernel has 2·factor rows for an odd factor too. Then the middle lies on a pixel, "
+                "and there is one row less.", _roof(size=lambda f: 2 * f)),
+        Mistake("odd_for_all", "The kernel has 2·factor − 1 rows for an even factor too. Then the middle lies between "
+                "two pixels, and there is one row more.", _roof(size=lambda f: 2 * f - 1)),
         Mistake("middle_of_one", "The roof is not symmetric: the middle of k places, counted from 0, is (k − 1)/2.",
                 _roof(middle=lambda k: k / 2)),
-        Mistake("middle_rounded", "The middle is rounded down. With an even number of places it lies between two of them.",
+        Mistake("middle_rounded", "The middle is rounded down. With an even number of places it lies between two of "
+                "them.",
                 _roof(middle=lambda k: (k - 1) // 2)),
         Mistake("too_steep", "The roof is too narrow: it falls by 1/(factor − ½) with each step.",
                 _roof(slope=lambda f: f - 0.5)),
         Mistake("slope_of_the_kernel", "The roof is too flat: it falls by 1/k with each step. It is 1/factor.",
                 _roof(slope=lambda f: 2 * f - f % 2)),
-        Mistake("sum", "The values of row and column are added, halved. Take the product: a row's share of a column's share.",
+        Mistake("sum", "The values of row and column are added, halved. Take the product: a row's share of a column's "
+                "share.",
                 _roof(join=lambda a, b: (a[:, None] + b[None]) / 2)),
         Mistake("pyramid", "The smaller of the two is taken, which makes a pyramid. Take the product.",
                 _roof(join=lambda a, b: torch.minimum(a[:, None], b[None]))),
@@ -921,8 +947,8 @@ BILINEAR_KERNEL = Exercise(
                 _roof(join=lambda a, b: a)),
         Mistake("rows_only", "Each row is constant: the roof is there in one direction only.",
                 _roof(join=lambda a, b: a[:, None].expand(len(a), len(a)))),
-        Mistake("normalised", "The kernel is divided by its sum. Its sum is factor², since each input value becomes factor² "
-                "pixels.", _roof(scale=lambda kernel, f: 1 / kernel.sum())),  # 38
+        Mistake("normalised", "The kernel is divided by its sum. Its sum is factor², since each input value becomes "
+                "factor² pixels.", _roof(scale=lambda kernel, f: 1 / kernel.sum())),  # 38
         Mistake("ones", "All values are the same: that repeats pixels. They fall from the middle to the border.",
                 lambda factor: torch.ones(2 * factor - factor % 2, 2 * factor - factor % 2)),
     ],
@@ -945,8 +971,9 @@ BILINEAR_KERNEL = Exercise(
         roof <- 1 - |i - m| / factor   for i = 0 … k - 1      # (k,)
         return roof (as a column) times roof (as a row)       # (k, k)
         ```"""),
-        "Linear interpolation gives a value the weight 1 in its own middle and 0 in the middle of its neighbour, `factor` new "
-        "pixels away. In two dimensions one interpolates along rows and then along columns: the weights multiply.",
+        "Linear interpolation gives a value the weight 1 in its own middle and 0 in the middle of its neighbour, "
+        "`factor` new pixels away. In two dimensions one interpolates along rows and then along columns: the weights "
+        "multiply.",
     ])
 
 
@@ -993,7 +1020,8 @@ def offset_probe(layers, kernel_size, padding):
 
 def random_offset(rng):
     while True:
-        layers = [(int(k), int(s), int(p)) for k, s, p in zip(rng.integers(1, 8, 4), rng.integers(1, 3, 4), rng.integers(0, 4, 4))]
+        columns = rng.integers(1, 8, 4), rng.integers(1, 3, 4), rng.integers(0, 4, 4)
+        layers = [tuple(int(v) for v in layer) for layer in zip(*columns)]
         kernel_size, padding = int(rng.integers(2, 9)), int(rng.integers(0, 3))
         _, _, window, start = geometry_by_formula(100, layers)
         if (window - kernel_size) % 2 == 0:
@@ -1004,33 +1032,38 @@ CROP_OFFSET = Exercise(
     id="crop_offset", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=crop_offset,
     probes=[offset_probe([(2, 2, 0), (3, 1, 0)], 4, 1), offset_probe([(3, 1, 1), (2, 2, 0), (7, 1, 0)], 4, 0),
-            offset_probe([(3, 2, 1), (3, 2, 1), (3, 1, 0)], 7, 2), offset_probe([(3, 1, 100), (2, 2, 0), (5, 1, 0)], 4, 0),
+            offset_probe([(3, 2, 1), (3, 2, 1), (3, 1, 0)], 7, 2),
+            offset_probe([(3, 1, 100), (2, 2, 0), (5, 1, 0)], 4, 0),
             offset_probe([(5, 1, 0), (4, 2, 1), (3, 1, 0), (4, 2, 0)], 8, 1), offset_probe([(3, 1, 0)], 1, 0)],
     random=random_offset,
     mistakes=[
-        Mistake("no_offset", "The offset is 0: rows are cropped from the top on. But the deep map's first window has its middle "
-                "further inside.", _offset(lambda w, f, s, k, p: 0)),  # 110
-        Mistake("start_only", "It is the first row of the window. Middles belong on one another: of the window and of the "
-                "stamp.", _offset(lambda w, f, s, k, p: f)),  # 110
-        Mistake("middle_without_stamp", "It is the middle of the first window. The middle of the *stamp* lies there, and row 0 of the "
-                "enlarged map is half a kernel before it.", _offset(lambda w, f, s, k, p: f + (w - 1) / 2)),  # 110
+        Mistake("no_offset", "The offset is 0: rows are cropped from the top on. But the deep map's first window has "
+                "its middle further inside.", _offset(lambda w, f, s, k, p: 0)),  # 110
+        Mistake("start_only", "It is the first row of the window. Middles belong on one another: of the window and of "
+                "the stamp.", _offset(lambda w, f, s, k, p: f)),  # 110
+        Mistake("middle_without_stamp", "It is the middle of the first window. The middle of the *stamp* lies there, "
+                "and row 0 of the enlarged map is half a kernel before it.",
+                _offset(lambda w, f, s, k, p: f + (w - 1) / 2)),  # 110
         Mistake("stamp_added", "The half of the stamp is added. Row 0 lies *before* the middle of the stamp.",
                 _offset(lambda w, f, s, k, p: f + (w - 1) / 2 + (k - 1) / 2 - p)),
-        Mistake("transposed_padding_ignored", "The padding of the transposed convolution is missing: it takes rows off the "
-                "stamp, so row 0 moves towards the middle.", _offset(lambda w, f, s, k, p: (2 * f + w - k) / 2)),  # 110
-        Mistake("transposed_padding_subtracted", "The padding of the transposed convolution has the wrong sign: it takes rows off, so "
-                "row 0 moves towards the middle of the stamp.", _offset(lambda w, f, s, k, p: (2 * f + w - k) / 2 - p)),
+        Mistake("transposed_padding_ignored", "The padding of the transposed convolution is missing: it takes rows off "
+                "the stamp, so row 0 moves towards the middle.",
+                _offset(lambda w, f, s, k, p: (2 * f + w - k) / 2)),  # 110
+        Mistake("transposed_padding_subtracted", "The padding of the transposed convolution has the wrong sign: it "
+                "takes rows off, so row 0 moves towards the middle of the stamp.",
+                _offset(lambda w, f, s, k, p: (2 * f + w - k) / 2 - p)),
         Mistake("start_ignored", "The paddings of the layers are missing: they move the windows towards the top.",
                 _offset(lambda w, f, s, k, p: (w - k) / 2 + p)),
-        Mistake("start_with_the_wrong_sign", "The start of the first window has the wrong sign: padding moves it towards the "
-                "top.", _offset(lambda w, f, s, k, p: (w - k) / 2 + p - f)),
-        Mistake("negative", "The sign is the other way round. Row 0 of the enlarged map is further *inside* if the layers have no "
-                "padding.", _offset(lambda w, f, s, k, p: -(2 * f + w - k + 2 * p) / 2)),
-        Mistake("in_rows_of_the_deep_map", "The window is counted without the strides, in rows of the deep map. Count in rows of the "
-                "skip's map.",  # 107
+        Mistake("start_with_the_wrong_sign", "The start of the first window has the wrong sign: padding moves it "
+                "towards the top.", _offset(lambda w, f, s, k, p: (w - k) / 2 + p - f)),
+        Mistake("negative", "The sign is the other way round. Row 0 of the enlarged map is further *inside* if the "
+                "layers have no padding.", _offset(lambda w, f, s, k, p: -(2 * f + w - k + 2 * p) / 2)),
+        Mistake("in_rows_of_the_deep_map", "The window is counted without the strides, in rows of the deep map. Count "
+                "in rows of the skip's map.",  # 107
                 lambda layers, kernel_size, padding: _plain_geometry(
                     layers, kernel_size, padding, window=lambda k, s, step: k - 1, start=lambda k, s, p, step: -p)),
-        Mistake("paddings_without_strides", "The layers' paddings are added up as they are. Each counts in steps of its layer's input.",  # 107
+        Mistake("paddings_without_strides", "The layers' paddings are added up as they are. Each counts in steps of "
+                "its layer's input.",  # 107
                 lambda layers, kernel_size, padding: _plain_geometry(
                     layers, kernel_size, padding, start=lambda k, s, p, step: -p)),
         Mistake("whole_window", "Window and kernel are not halved. From a border to the middle it is half of them.",
@@ -1038,8 +1071,8 @@ CROP_OFFSET = Exercise(
     ],
     alternatives=[offset_backwards, offset_by_halves],
     hints=[
-        "Where, in rows of the skip's map, is the middle of what place 0 of the deep map sees? And where is the middle of its "
-        "stamp, in rows of the enlarged map?",
+        "Where, in rows of the skip's map, is the middle of what place 0 of the deep map sees? And where is the middle "
+        "of its stamp, in rows of the enlarged map?",
         dedent("""\
         Pooling 2×2 at stride 2, then 3×3 without padding; enlarged by 4×4, stride 2, padding 1:
 
@@ -1055,8 +1088,8 @@ CROP_OFFSET = Exercise(
         middle_stamped <- (kernel_size - 1) / 2 - padding
         return middle_seen - middle_stamped, as an int
         ```"""),
-        "Rows of the enlarged map and of the skip's map are equally far apart, so one number says how they lie: if two of "
-        "their rows coincide, all do. The middles of window and stamp are the two that should.",
+        "Rows of the enlarged map and of the skip's map are equally far apart, so one number says how they lie: if two "
+        "of their rows coincide, all do. The middles of window and stamp are the two that should.",
     ])
 
 
@@ -1157,7 +1190,8 @@ def random_fuse(rng):
     h, w, n = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(1, 3))
     padding, offset, seed = int(rng.integers(0, 2)), int(rng.integers(0, 4)), int(rng.integers(1 << 30))
     high, wide = (2 * v + 2 - 2 * padding + offset + int(e) for v, e in zip((h, w), extra))
-    return fuse_probe(c_skip, classes, padding, offset, quarters(seed, n, classes, h, w), quarters(seed, n, c_skip, high, wide))
+    return fuse_probe(c_skip, classes, padding, offset, quarters(seed, n, classes, h, w),
+                      quarters(seed, n, c_skip, high, wide))
 
 
 FUSE_SKIP = Exercise(
@@ -1168,38 +1202,42 @@ FUSE_SKIP = Exercise(
             fuse_probe(5, 4, 1, 3, quarters(64, 1, 4, 2, 3), quarters(65, 1, 5, 9, 12))],
     random=random_fuse,
     mistakes=[
-        Mistake("cropped_at_the_start", "The skip is cropped from row and column 0 on, whatever `offset` is. The maps then lie "
-                "beside one another.",  # 110
+        Mistake("cropped_at_the_start", "The skip is cropped from row and column 0 on, whatever `offset` is. The maps "
+                "then lie beside one another.",  # 110
                 _fuse(crop=lambda self, m, h, w: m[:, :, :h, :w])),
         Mistake("cropped_at_the_end", "The last rows and columns of the skip are taken. Begin at `offset`.",  # 110
                 _fuse(crop=lambda self, m, h, w: m[:, :, m.shape[2] - h:, m.shape[3] - w:])),
-        Mistake("cropped_in_the_middle", "The middle of the skip is taken. That is right only where both sides lose the same; "
-                "begin at `offset`.", _fuse(crop=_middle)),  # 110
+        Mistake("cropped_in_the_middle", "The middle of the skip is taken. That is right only where both sides lose "
+                "the same; begin at `offset`.", _fuse(crop=_middle)),  # 110
         Mistake("offset_on_rows_only", "The columns are taken from 0 on. `offset` holds for rows and columns.",  # 17
                 _fuse(crop=lambda self, m, h, w: m[:, :, self.offset:self.offset + h, :w])),
-        Mistake("offset_doubled", "The skip is cropped at twice the offset. `offset` is in rows of the skip already.",  # 110
-                _fuse(crop=lambda self, m, h, w: torch.roll(m, (-2 * self.offset, -2 * self.offset), (2, 3))[:, :, :h, :w])),
-        Mistake("squeezed", "The whole skip is shrunk to the size of the enlarged map. It is cropped: its places keep their "
-                "size.", SkipEnlargedToo),
+        Mistake("offset_doubled", "The skip is cropped at twice the offset. `offset` is in rows of the skip "
+                "already.",  # 110
+                _fuse(crop=lambda self, m, h, w: torch.roll(m, [-2 * self.offset] * 2, (2, 3))[:, :, :h, :w])),
+        Mistake("squeezed", "The whole skip is shrunk to the size of the enlarged map. It is cropped: its places keep "
+                "their size.", SkipEnlargedToo),
         Mistake("relu", "The sum goes through a ReLU. These are scores, and they may be negative.",
                 _fuse(join=lambda self, up, skip: F.relu(up + skip))),
         Mistake("concatenated", "The two maps are concatenated, as in a U-Net. Here they are added.",  # 93
                 _fuse(join=lambda self, up, skip: torch.cat([up, skip], 1))),
-        Mistake("multiplied", "The two maps are multiplied. They are added.", _fuse(join=lambda self, up, skip: up * skip)),
+        Mistake("multiplied", "The two maps are multiplied. They are added.",
+                _fuse(join=lambda self, up, skip: up * skip)),
         Mistake("averaged", "The mean of the two maps is returned. It is their sum.",
                 _fuse(join=lambda self, up, skip: (up + skip) / 2)),
         Mistake("skip_not_used", "The skip is not used: these are the enlarged scores alone.", ScoresOnly),
         Mistake("bias_in_the_enlargement", "The transposed convolution has a bias. The 1×1 has one, which is enough.",
                 _fuse(bias=True)),
         Mistake("no_bias_in_the_scores", "The 1×1 convolution has no bias.", _fuse(score_bias=False)),  # 23
-        Mistake("in_groups", "The transposed convolution works on each class by itself (`groups`). It has a kernel for each pair of "
-                "classes.", _fuse(groups=True)),
-        Mistake("three_by_three", "The scores of the skip come from a 3×3 convolution. It is 1×1: at each place by itself.",
+        Mistake("in_groups", "The transposed convolution works on each class by itself (`groups`). It has a kernel for "
+                "each pair of classes.", _fuse(groups=True)),
+        Mistake("three_by_three", "The scores of the skip come from a 3×3 convolution. It is 1×1: at each place by "
+                "itself.",
                 _fuse(score_kernel=3)),
-        Mistake("kernel_of_two", "The transposed convolution has a kernel of 2×2, which repeats one kernel side by side. It is "
-                "4×4, so that stamps overlap.",
+        Mistake("kernel_of_two", "The transposed convolution has a kernel of 2×2, which repeats one kernel side by "
+                "side. It is 4×4, so that stamps overlap.",
                 _fuse(kernel=2, up_padding=lambda self, p: 0, crop=lambda self, m, h, w: m[:, :, :h, :w])),
-        Mistake("interpolated", "The scores are enlarged by interpolation; the transposed convolution is there, but not used.",
+        Mistake("interpolated", "The scores are enlarged by interpolation; the transposed convolution is there, but "
+                "not used.",
                 EnlargedByInterpolation),
     ],
     alternatives=[FuseCropFirst, FuseByPadding],
@@ -1222,10 +1260,10 @@ FUSE_SKIP = Exercise(
                    s <- rows offset … offset + h' - 1, columns offset … offset + w' - 1 of s
                    return y + s
         ```"""),
-        "The 1×1 convolution turns whatever channels the skip has into scores, so both maps speak of the same classes. Then a "
-        "sum lets each correct the other, if their places coincide: hence the crop.",
+        "The 1×1 convolution turns whatever channels the skip has into scores, so both maps speak of the same classes. "
+        "Then a sum lets each correct the other, if their places coincide: hence the crop.",
     ])
 
 
-EXERCISES = [AS_CONVOLUTION, FULLY_CONV_LENET, MAP_GEOMETRY, MEAN_IOU, UPSAMPLE_BILINEAR, CONV_TRANSPOSE, BILINEAR_KERNEL,
-             CROP_OFFSET, FUSE_SKIP]
+EXERCISES = [AS_CONVOLUTION, FULLY_CONV_LENET, MAP_GEOMETRY, MEAN_IOU, UPSAMPLE_BILINEAR, CONV_TRANSPOSE,
+             BILINEAR_KERNEL, CROP_OFFSET, FUSE_SKIP]

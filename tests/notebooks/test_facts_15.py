@@ -85,9 +85,7 @@ def test_map_geometry_is_what_a_gradient_sees(nb, stack, size):
     for i in {0, count // 2, count - 1}:
         seen = torch.autograd.grad(y[0, 0, i], x, retain_graph=True)[0][0, 0].nonzero()[:, 0].tolist()
         first, last = start + i * stride, start + i * stride + window - 1
-        dense = all(k >= s for (k, _, _), (_, s, _) in zip(stack[1:], stack))
-        if seen and dense:
-            assert (seen[0], seen[-1]) == (max(first, 0), min(last, size - 1))
+        assert all(first <= pixel <= last for pixel in seen)
         if seen and 0 <= first and last < size:
             assert (seen[0], seen[-1]) == (first, last)
 
@@ -173,7 +171,8 @@ def test_mean_iou_is_that_of_the_confusion_matrix(nb, seed, classes, among):
         a, b = (predicted == k) & (labels != 255), labels == k
         if (a | b).any():
             ious.append((a & b).sum() / (a | b).sum())
-    assert nb["mean_iou"](torch.from_numpy(predicted), torch.from_numpy(labels), classes) == pytest.approx(np.mean(ious))
+    got = nb["mean_iou"](torch.from_numpy(predicted), torch.from_numpy(labels), classes)
+    assert got == pytest.approx(np.mean(ious))
 
 
 def test_background_everywhere(nb):
@@ -187,7 +186,8 @@ def test_background_everywhere(nb):
 @given(seeds, st.tuples(*[st.integers(1, 4)] * 4), st.integers(1, 6))
 def test_bilinear_up_sampling_is_torchs(nb, seed, shape, factor):
     x = draw(seed, *shape)
-    torch.testing.assert_close(nb["upsample_bilinear"](x, factor), F.interpolate(x, scale_factor=factor, mode="bilinear"))
+    expected = F.interpolate(x, scale_factor=factor, mode="bilinear")
+    torch.testing.assert_close(nb["upsample_bilinear"](x, factor), expected)
 
 
 def test_two_conventions(nb):
@@ -197,7 +197,8 @@ def test_two_conventions(nb):
 
 
 @few
-@given(seeds, st.tuples(*[st.integers(1, 3)] * 3), st.tuples(*[st.integers(2, 4)] * 4), st.integers(1, 3), st.integers(0, 1))
+@given(seeds, st.tuples(*[st.integers(1, 3)] * 3), st.tuples(*[st.integers(2, 4)] * 4), st.integers(1, 3),
+       st.integers(0, 1))
 def test_transposed_convolution_is_torchs(nb, seed, channels, sizes, stride, padding):
     (n, c_in, c_out), (h, w, kh, kw) = channels, sizes
     x, weight = draw(seed, n, c_in, h, w), draw(seed, c_in, c_out, kh, kw)
