@@ -179,18 +179,26 @@ check("fully_conv_lenet", FullyConvLeNet)
 
 # %% [markdown]
 # Now the trained weights. The first two convolutions keep theirs; the three linear layers go through your function.
-#
+
+# %%
+def converted():
+    """LeNet as a fully convolutional network, with its trained weights."""
+    shapes = {4: (16, 5, 5), 6: (120, 1, 1), 8: (84, 1, 1)}            # of what C5, F6 and the output read
+    dense = [as_convolution(LENET[i], LENET[i + 1], shape) for i, shape in shapes.items()]
+    net = FullyConvLeNet()
+    with torch.no_grad():
+        new = [*LENET[:4], *(p for layer in dense for p in layer.parameters())]
+        for parameter, array in zip(net.parameters(), new, strict=True):
+            parameter.copy_(array)
+    return net.requires_grad_(False)
+
+# %% [markdown]
 # **Predict.** How many parameters has each of the two networks? And how far apart are their logits, on all 1,797
 # digits, each in the middle of a field of 32×32?
 
 # %%
-shapes = {4: (16, 5, 5), 6: (120, 1, 1), 8: (84, 1, 1)}                # of what C5, F6 and the output read
-dense = [as_convolution(LENET[i], LENET[i + 1], shape) for i, shape in shapes.items()]
-net = FullyConvLeNet()
+net = converted()
 with torch.no_grad():
-    new = [*LENET[:4], *(p for layer in dense for p in layer.parameters())]
-    for parameter, array in zip(net.parameters(), new, strict=True):
-        parameter.copy_(array)
     fields = as_in_mnist(F.pad(large, [6] * 4))                        # (1797, 1, 32, 32)
     by_linear, by_convolution = classifier(fields), net(fields)        # (1797, 10), (1797, 10, 1, 1)
 parameters = [sum(p.numel() for p in model.parameters()) for model in (classifier, net)]
@@ -204,8 +212,7 @@ print(f"{right:.0%} of the digits are read correctly")
 # order. It is the same network. But the second also takes the page:
 
 # %%
-with torch.no_grad():
-    scores = net(as_in_mnist(page))                                    # (1, 10, 18, 53)
+scores = converted()(as_in_mnist(page))                                # (1, 10, 18, 53)
 probabilities = scores.softmax(1)[0]                                   # (10, 18, 53)
 print("page", tuple(page.shape), "-> map", tuple(scores.shape))
 animation.scan(page[0, 0].numpy(), probabilities.numpy(), window=32, stride=4, row=2)
@@ -277,7 +284,8 @@ for name, (count, stride, window, start) in geometry.items():
 # that is at least 90 %, darker where it is higher.
 
 # %%
-best, name = probabilities.max(0)                                      # (18, 53) each
+net = converted()
+best, name = net(as_in_mnist(page)).softmax(1)[0].max(0)               # (18, 53) each
 sure = best >= 0.9
 fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.7), layout="constrained")
 ax.imshow(best.numpy(), cmap="gray_r", vmin=0.3, vmax=1.6)
@@ -290,8 +298,7 @@ for (row, column), i in zip(CORNERS, chosen):
     plots.frame(ax, at[0], at[1], 1, 1, linewidth=2)
 ax.axis("off")
 plt.show()
-with torch.no_grad():
-    empty = net(as_in_mnist(torch.zeros(1, 1, 32, 32))).softmax(1).max(1)
+empty = net(as_in_mnist(torch.zeros(1, 1, 32, 32))).softmax(1).max(1)
 print(f"{sum(label == said for label, said, _ in nearest)} of 9 digits right, at {min(p for *_, p in nearest):.0%} to "
       f"{max(p for *_, p in nearest):.0%}; at least 90 % sure in {int(sure.sum())} of {sure.numel()} places")
 print(f"on empty paper: {empty.indices.item()}, at {empty.values.item():.0%}")
@@ -336,7 +343,7 @@ def unrolled(x):
 # **Predict.** By how much do the two maps differ? And which way takes longer, by which factor?
 
 # %%
-x = as_in_mnist(page)
+x, net = as_in_mnist(page), converted()
 slid = in_one_batch(x).reshape(18, 53, 10).permute(2, 0, 1)            # (10, 18, 53)
 apart = float((slid - unrolled(x)[0]).abs().max())
 seconds = {way.__name__: timing.median_seconds(way, x) for way in (one_by_one, in_one_batch, unrolled)}
@@ -352,8 +359,8 @@ for way, taken in seconds.items():
 # about the shared ones again.
 
 # %%
+for_page = summary(converted(), (1, 100, 240)).multiply_adds
 per_window = summary(classifier, (1, 32, 32)).multiply_adds
-for_page = summary(net, (1, 100, 240)).multiply_adds
 slid_work = 954 * per_window
 print(f"{slid_work:,} multiply-adds for 954 windows, {for_page:,} unrolled: {slid_work / for_page:.1f} times")
 again = {"C1": 28**2 // 4**2, "C3": 10**2 // 2**2, "C5": 1}            # in the window, over new ones for each place
@@ -908,9 +915,10 @@ check("fuse_skip", FuseSkip)
 
 # %%
 def conv_norm(c_in, c_out):
+    """A 3×3 convolution that keeps the size, batch norm, ReLU."""
     return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU())
 
-
+# %%
 class Segmenter(nn.Module):
     """Scores (N, classes, H, W) for every pixel of images (N, 1, H, W) whose sizes are multiples of 4."""
 
@@ -968,37 +976,41 @@ def segment(model, pictures):
         return model(pictures).argmax(1)
 
 # %%
+def draw_segmentations(segmented, quality):
+    """Two test scenes, and what each network made of them: dark is right, light is wrong."""
+    fig, axes = plt.subplots(2, 5, figsize=(10, 4.3), layout="constrained")
+    for n, line in enumerate(axes):
+        line[0].imshow(test_scenes[n, 0].numpy(), cmap="gray_r")
+        line[0].set_title("scene", fontsize=10)
+        truth = test_classes[n].numpy()
+        for ax, (title, answers) in zip(line[1:], segmented.items()):
+            said = answers[n].numpy()
+            shades = np.where((said > 0) | (truth > 0), np.where(said == truth, 0.3, 0.8), 1.0)
+            ax.imshow(shades, cmap="gray", vmin=0, vmax=1)
+            rows, columns = ((said != truth) & (said > 0)).nonzero()
+            ax.plot(columns, rows, "x", color="tab:orange", markersize=4)
+            ax.set_title(f"{title}: {quality[title]:.2f}", fontsize=10)
+        for ax in line:
+            ax.axis("off")
+    plt.show()
+
+# %%
 VERSIONS = {"stride 4": (0, False), "stride 4, learned": (0, True), "stride 2": (1, False), "stride 1": (2, False)}
-segmented, quality, errors, began = {}, {}, {}, time.perf_counter()
+networks, segmented, quality, errors, began = {}, {}, {}, {}, time.perf_counter()
 for title, (skips, learned) in VERSIONS.items():
     torch.manual_seed(0)
-    segmenter = Segmenter(skips, learned)
+    networks[title] = Segmenter(skips, learned)
+for title, segmenter in networks.items():
     train_segmenter(segmenter)
-    segmented[title] = segment(segmenter, test_scenes)
-    quality[title] = mean_iou(segmented[title], test_classes, 11)
-    said, drawn = segmented[title], (segmented[title] > 0) == (test_classes > 0)
+    segmented[title] = said = segment(segmenter, test_scenes)
+    quality[title] = mean_iou(said, test_classes, 11)
+    drawn = (said > 0) == (test_classes > 0)
     errors[title] = [float(wrong.float().mean()) for wrong in (~drawn, drawn & (said != test_classes))]
     learns = sum(p.numel() for p in segmenter.parameters())
     print(f"{title:17} mIoU {quality[title]:.3f}; ink in the wrong place {errors[title][0]:.1%} of the pixels, "
           f"taken for another digit's {errors[title][1]:.1%}; {learns:,} parameters")
+draw_segmentations(segmented, quality)
 print(f"{time.perf_counter() - began:.0f} seconds")
-
-# %%
-fig, axes = plt.subplots(2, 5, figsize=(10, 4.3), layout="constrained")
-for n, line in enumerate(axes):
-    line[0].imshow(test_scenes[n, 0].numpy(), cmap="gray_r")
-    line[0].set_title("scene", fontsize=10)
-    truth = test_classes[n].numpy()
-    for ax, (title, answers) in zip(line[1:], segmented.items()):
-        said = answers[n].numpy()
-        shades = np.where((said > 0) | (truth > 0), np.where(said == truth, 0.3, 0.8), 1.0)
-        ax.imshow(shades, cmap="gray", vmin=0, vmax=1)
-        rows, columns = ((said != truth) & (said > 0)).nonzero()
-        ax.plot(columns, rows, "x", color="tab:orange", markersize=4)
-        ax.set_title(f"{title}: {quality[title]:.2f}", fontsize=10)
-    for ax in line:
-        ax.axis("off")
-plt.show()
 
 # %% [markdown]
 # Dark is ink with the right class. Light is wrong: with an orange cross a class was claimed that is not the label,

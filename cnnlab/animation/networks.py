@@ -64,5 +64,7 @@ def scan(page: np.ndarray, probabilities: np.ndarray, window: int, stride: int, 
         below.set_title(f"place ({row}, {step}) of the map: {places[step].argmax()}", fontsize=10)
 
     draw(0)
+    fig.canvas.draw()
+    fig.set_layout_engine("none")  # laid out once: doing it for every frame takes longer than drawing
     return player(fig, draw, len(places), interval,
                   "A window goes over a page, and below it stands the probability that a network gives to each class.")
