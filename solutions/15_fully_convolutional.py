@@ -306,7 +306,7 @@ print(f"on empty paper: {empty.indices.item()}, at {empty.values.item():.0%}")
 # %% [markdown]
 # The orange frames are the places whose window has a digit in its middle. All nine are read correctly, although
 # the probability of the last is only 34 %. But the network is sure of 5s and 7s at many other places, where the window
-# holds the edge of a digit. And on empty paper it says 1, with 45 %.
+# holds the edge of a digit. And on empty paper it says 1, with 46 %.
 #
 # It cannot say "nothing here". It was trained on digits that fill the field, and its ten probabilities always add up
 # to 1. To find things, a network needs a class for **background**, and training images of it. The last part of this
@@ -365,11 +365,12 @@ slid_work = 954 * per_window
 print(f"{slid_work:,} multiply-adds for 954 windows, {for_page:,} unrolled: {slid_work / for_page:.1f} times")
 again = {"C1": 28**2 // 4**2, "C3": 10**2 // 2**2, "C5": 1}            # in the window, over new ones for each place
 print("computed again and again:", ", ".join(f"{layer} {times} times" for layer, times in again.items()))
-windows, front = cut_windows(x), classifier[:3].eval()                 # C1, its ReLU and its pooling
+windows, front, rest = cut_windows(x), classifier[:3], classifier[3:]  # front: C1, its ReLU and its pooling
 with torch.no_grad():
-    front_time = timing.median_seconds(front, windows) / seconds["in_one_batch"]
+    front_time, rest_time = timing.median_seconds(front, windows), timing.median_seconds(rest, front(windows))
+front_share = front_time / (front_time + rest_time)
 front_work = summary(front, (1, 32, 32)).multiply_adds / per_window
-print(f"C1 and its pooling: {front_work:.0%} of a window's multiply-adds, {front_time:.0%} of the batch's time")
+print(f"C1 and its pooling: {front_work:.0%} of a window's multiply-adds, {front_share:.0%} of the batch's time")
 
 # %% [markdown]
 # In multiply-adds the factor is only 5.5. A step of the window by 4 pixels needs 4×4 new outputs of C1, and the window
