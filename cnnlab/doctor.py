@@ -271,7 +271,7 @@ def _instructors():
 def _machine():
     import platform
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = environment.cores()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -279,7 +279,7 @@ def _machine():
 
         memory = psutil.virtual_memory().total
     return Finding("Machine", "there", f"{platform.system()} {platform.machine()}, "
-                   f"{cores} processor core{'s' * (cores != 1)}, {memory / GIGABYTE:.0f} GB of memory")
+                   f"{count} processor core{'s' * (count != 1)}, {memory / GIGABYTE:.0f} GB of memory")
 
 
 def _disk():

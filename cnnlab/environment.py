@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 60  # seconds for one thing to be tried; Matplotlib's list of fonts may be made for the first time
 
 
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run(code: str) -> tuple[bool, str]:
     """Run `code` in a new process that finds the same modules.
 

@@ -1,8 +1,14 @@
-"""What happens when a notebook cell stops: a sentence instead of a traceback, where one suffices."""
+"""Whether anybody looks at a notebook, and what they see when a cell stops: a sentence, where one suffices."""
 
 from __future__ import annotations
 
+import os
 import traceback
+
+
+def quick() -> bool:
+    """True while nbgrader grades: nobody looks, so draw nothing that moves, and train or measure something tiny."""
+    return bool(os.environ.get("NBGRADER_EXECUTION"))
 
 
 def install(shell) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+
+from cnnlab.notebook import quick
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def kernel_derivative(indices, a: int, b: int, size=(3, 4), kernel_size=(2, 2)) 
     nothing while nbgrader grades.  Raises ModuleNotFoundError if SymPy is missing, TypeError if `indices`
     does not return two pairs of numbers, ValueError if there is no such weight.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     sympy, x, k, dy, loss = _small_case(size, kernel_size)
     terms = [_pairs(indices, a, b, r, c) for r, c in dy]
@@ -80,7 +81,7 @@ def input_derivative(indices, r: int, c: int, size=(3, 4), kernel_size=(2, 2)) -
 
     Otherwise as `kernel_derivative`.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     sympy, x, k, dy, loss = _small_case(size, kernel_size)
     terms = [_pairs(indices, r, c, a, b) for a, b in k]
@@ -94,8 +95,7 @@ def _small_case(size, kernel_size):
     try:
         import sympy
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("This table needs SymPy, which is "
-        "not installed; run `pip install sympy`.") from None
+        raise ModuleNotFoundError("This table needs SymPy, which is not installed; run `pip install sympy`.") from None
 
     def array(name, rows, cols):
         return {(i, j): sympy.Symbol(f"{name}({i}, {j})") for i in range(rows) for j in range(cols)}

@@ -8,7 +8,6 @@ set) nobody looks at the numbers, so everything here is then as quick as it can 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 import tracemalloc
@@ -17,10 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-
-def quick() -> bool:
-    """True while nbgrader grades: measure something tiny, the numbers are not looked at."""
-    return bool(os.environ.get("NBGRADER_EXECUTION"))
+from cnnlab.environment import cores
+from cnnlab.notebook import quick
 
 
 def durations(function: Callable, *arguments, budget: float = 0.2, least: int = 0, most: int = 50,
@@ -66,12 +63,12 @@ def bandwidth(all_cores: bool = False, budget: float = 0.3) -> float:
     The array has 64 MiB, more than most caches hold.  The fastest copy counts: a roof is the most there was.
     """
     source = np.ones(2**10 if quick() else 2**23)  # ones: pages of zeros would all be the same page
-    target, cores = np.empty_like(source), _cores() if all_cores and not quick() else 1
-    if cores == 1:
+    target, threads = np.empty_like(source), cores() if all_cores and not quick() else 1
+    if threads == 1:
         taken = durations(np.copyto, target, source, budget=budget, least=3)
     else:
-        parts = np.array_split(target, cores), np.array_split(source, cores)
-        with ThreadPoolExecutor(cores) as pool:
+        parts = np.array_split(target, threads), np.array_split(source, threads)
+        with ThreadPoolExecutor(threads) as pool:
             taken = durations(lambda: list(pool.map(np.copyto, *parts)), budget=budget, least=3, all_cores=True)
     return 2 * source.nbytes / float(taken.min())
 
@@ -119,8 +116,3 @@ def peak_bytes(function: Callable, *arguments) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-
-def _cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

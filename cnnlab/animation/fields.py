@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab.animation.player import player
+from cnnlab.notebook import quick
 from cnnlab.plots import frame
 
 
 def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, interval: int = 700):
     """A player that steps through a network and frames what the unit in the middle of `image` sees.
 
-    image (H, W) or (H, W, 3); fields: the receptive field behind each entry of the configuration list `config`, in
+    image (H, W) or (H, W, 3); fields: the receptive field after each entry of the configuration list `config`, in
     pixels along one axis.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     height, width = image.shape[:2]
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", dpi=72, width_ratios=[1, 1.7])
@@ -42,4 +41,4 @@ def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, int
     fig.canvas.draw()
     fig.set_layout_engine("none")
     return player(fig, draw, len(fields), interval, "A photograph with a frame around what one unit sees; "
-                  "with each layer the frame grows, faster behind each pooling layer.")
+                  "with each layer the frame grows, faster after each pooling layer.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cnnlab.animation.player import grids_in_a_row, pair, player
+from cnnlab.notebook import quick
 from cnnlab.plots import frame, grid
 
 
@@ -21,7 +20,7 @@ def max_pooling(x: np.ndarray, kernel_size, stride=None, padding=0, dy: np.ndarr
     the winner and adds up what arrives.  The first of equal maxima in row-major order wins.
     Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     (kh, kw), (ph, pw) = pair(kernel_size), pair(padding)
     sh, sw = (kh, kw) if stride is None else pair(stride)
@@ -78,7 +77,7 @@ def three_convolutions(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray, interv
     gradient of the kernel and the gradient of the input; every frame adds one product to each of the three.
     Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     (kh, kw), (rows, cols) = kernel.shape, dy.shape
     ring = np.pad(np.asarray(dy, dtype=float), ((kh - 1, kh - 1), (kw - 1, kw - 1)), constant_values=np.nan)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab.animation.player import player
+from cnnlab.notebook import quick
 from cnnlab.plots import frame
 
 
@@ -16,7 +15,7 @@ def recognition(pictures: np.ndarray, probabilities: np.ndarray, titles: list[st
 
     The bar of the class `label` is hatched, the largest one dark.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=[1, 1.6], layout="constrained", dpi=80)
     shown = left.imshow(pictures[0], cmap="gray", vmin=pictures.min(), vmax=pictures.max())
@@ -45,7 +44,7 @@ def scan(page: np.ndarray, probabilities: np.ndarray, window: int, stride: int, 
     Place (i, j) of the map looks at `window` pixels from (i * stride, j * stride) on.  Below the page, the probability
     of every class at the place; the largest bar is orange.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     places = probabilities[:, row].T                                          # (W', K)
     fig, (top, below) = plt.subplots(2, 1, figsize=(8, 4.6), height_ratios=[1.6, 1], layout="constrained", dpi=80)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from cnnlab.animation.player import player
+from cnnlab.notebook import quick
 from cnnlab.plots import WIDTH, block
 
 
@@ -17,7 +16,7 @@ def norm_groups(sizes: tuple[int, int, int] = (3, 4, 5), groups: int = 2, interv
     Batch, layer, instance and group norm side by side, on a batch of `sizes` (N, C, P) with `groups` groups
     of channels.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     n, c, _ = np.indices(sizes)
     part = c // (sizes[1] // groups)
@@ -48,7 +47,7 @@ def dropping(image: np.ndarray, p: float = 0.5, passes: int = 30, interval: int 
 
     Inverted dropout with rate `p`, from a seeded generator.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     u = np.random.default_rng(0).random((passes, *image.shape))
     kept = image * (u >= p) / (1 - p)                                    # (passes, H, W)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cnnlab.animation.player import grids_in_a_row, pair, player, sum_of_products
+from cnnlab.notebook import quick
 from cnnlab.plots import WIDTH, frame, grid
 
 
@@ -19,7 +18,7 @@ def sliding_window(x: np.ndarray, kernel: np.ndarray, stride=1, padding=0, dilat
     pairs; the output is the cross-correlation.  Returns HTML with play, pause and step buttons.  While
     nbgrader grades, returns nothing: nobody is looking.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     (sh, sw), (ph, pw), (dh, dw) = map(pair, (stride, padding, dilation))
     padded = np.pad(x, ((ph, ph), (pw, pw)))
@@ -63,7 +62,7 @@ def patches_as_rows(x: np.ndarray, weight: np.ndarray, interval: int = 1200):
     x (C, H, W), weight (C_out, C, kH, kW), both small; stride 1, no padding.  Returns HTML, or nothing while
     nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     windows = sliding_window_view(x, weight.shape[2:], axis=(1, 2))               # (C, H_out, W_out, kH, kW)
     positions = windows.shape[1:3]
@@ -112,7 +111,7 @@ def matrix_rows(x: np.ndarray, kernel: np.ndarray, interval: int = 800):
     one pixel over each column, an image row by row; the output stands to its right.  Two dimensions get the
     image and its output as well.  Returns HTML, or nothing while nbgrader grades.
     """
-    if os.environ.get("NBGRADER_EXECUTION"):
+    if quick():
         return None
     image, window = np.atleast_2d(x), np.atleast_2d(kernel)
     windows = sliding_window_view(image, window.shape)
