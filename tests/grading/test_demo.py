@@ -1,13 +1,17 @@
 """The demo class gets the scores it should."""
 
 import csv
+import io
 import subprocess
 import sys
 
 import pytest
 from nbgrader.api import Gradebook, MissingEntry
+from rich.console import Console
 
 from autograder import demo
+from autograder.cli import class_table
+from autograder.course import Course
 from autograder.exercise import load_all
 
 
@@ -78,6 +82,14 @@ def test_every_graded_notebook_has_its_feedback(scores):
         assert slug in page.read_text()
     dan = demo.ROOT / "feedback" / "dan_flips_the_kernel" / demo.CONVOLUTION / f"{demo.CONVOLUTION}.html"
     assert "Likely cause" in dan.read_text()
+
+
+def test_the_table_of_the_class_fits_into_80_columns(scores):
+    out = io.StringIO()
+    Console(width=80, file=out).print(class_table(Course.open(demo.ROOT).rows()))
+    assert "…" not in out.getvalue()
+    for slug in {slug for _, slug in scores}:
+        assert f" {slug[:2]} " in out.getvalue()
 
 
 # The notebooks that somebody handed in wrong, and one that uses PyTorch: stock execution of all would take minutes.
