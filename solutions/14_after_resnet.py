@@ -834,7 +834,8 @@ plt.show()
 #   each; `sample` is a tuple of different places in the population;
 # - the parent is the one with the highest score among those in the sample, of equal ones the first in `sample`;
 # - the child is the parent with gene number `gene` set to `value`;
-# - return the new population: without its oldest, the child at the end. Nothing that was given is changed.
+# - return the new population, a tuple of tuples: without its oldest, the child at the end. Nothing that was given is
+#   changed.
 
 # %% tags=["exercise:evolution_step"]
 def evolution_step(population, scores, sample, gene, value):
