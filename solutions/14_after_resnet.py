@@ -1238,32 +1238,34 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # %% [markdown]
 # ## Where to read more
 #
-# - Sergey Zagoruyko and Nikos Komodakis, *Wide residual networks*, BMVC 2016.
-# - Saining Xie and others, *Aggregated residual transformations for deep neural networks*, CVPR 2017.
-# - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, CVPR 2018.
-# - Gao Huang and others, *Densely connected convolutional networks*, CVPR 2017.
+# - Sergey Zagoruyko and Nikos Komodakis, *Wide residual networks*, 2016: width against depth, dropout in the block.
+# - Saining Xie and others, *Aggregated residual transformations for deep neural networks*, 2017: ResNeXt.
+# - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, 2018: also where to put gates, and what they do.
+# - Gao Huang and others, *Densely connected convolutional networks*, 2017: DenseNet.
 # - Andrew Howard and others, *MobileNets: efficient convolutional neural networks for mobile vision applications*,
-#   2017.
-# - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
-# - Mingxing Tan and Quoc Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, ICML 2019.
+#   2017: with thinner versions and smaller images.
+# - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, 2018: the spiral is figure 1.
+# - Mingxing Tan and Quoc Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, 2019.
 # - Alfredo Canziani, Adam Paszke and Eugenio Culurciello, *An analysis of deep neural network models for practical
-#   applications*, 2016.
+#   applications*, 2016: the chart, and the same against time, memory and power.
 
 # %% [markdown]
 # On search:
 #
 # - Barret Zoph, Vijay Vasudevan, Jonathon Shlens and Quoc Le, *Learning transferable architectures for scalable image
-#   recognition*, CVPR 2018 (NASNet).
-# - Esteban Real and others, *Regularized evolution for image classifier architecture search*, AAAI 2019.
-# - Mingxing Tan and others, *MnasNet: platform-aware neural architecture search for mobile*, CVPR 2019.
-# - Chris Ying and others, *NAS-Bench-101: towards reproducible neural architecture search*, ICML 2019.
-# - Liam Li and Ameet Talwalkar, *Random search and reproducibility for neural architecture search*, UAI 2019.
+#   recognition*, 2018: NASNet.
+# - Esteban Real and others, *Regularized evolution for image classifier architecture search*, 2019: why the oldest go.
+# - Mingxing Tan and others, *MnasNet: platform-aware neural architecture search for mobile*, 2019: seconds measured on
+#   a telephone in the score.
+# - Chris Ying and others, *NAS-Bench-101: towards reproducible neural architecture search*, 2019: 423,624 trained
+#   networks in a table.
+# - Liam Li and Ameet Talwalkar, *Random search and reproducibility for neural architecture search*, 2019.
 
 # %% [markdown]
 # On pruning and transformers:
 #
 # - Song Han, Jeff Pool, John Tran and William Dally, *Learning both weights and connections for efficient neural
-#   networks*, NIPS 2015.
-# - Jonathan Frankle and Michael Carbin, *The lottery ticket hypothesis*, ICLR 2019.
-# - Zhuang Liu and others, *Rethinking the value of network pruning*, ICLR 2019.
-# - Alexey Dosovitskiy and others, *An image is worth 16×16 words*, ICLR 2021.
+#   networks*, 2015: the three steps.
+# - Jonathan Frankle and Michael Carbin, *The lottery ticket hypothesis*, 2019: the same weights, put back.
+# - Zhuang Liu and others, *Rethinking the value of network pruning*, 2019: trained from scratch instead.
+# - Alexey Dosovitskiy and others, *An image is worth 16×16 words: transformers for image recognition at scale*, 2021.
