@@ -959,7 +959,8 @@ print(f"mean of the random start {history[:START].mean():.2f}, of the children {
 # Left of the dotted line the random start, right of it the children. They are better on average, since their parents
 # are, and the best of them beats the best of the start by a few hundredths. The line below the figure names the
 # winner's blocks; this is one run with one seed, and another gives another winner.
-#
+
+# %% [markdown]
 # Does evolution deserve the credit? Twenty-five *random* networks also have a better best than ten. The honest
 # comparison is **random search with the same budget**, over many runs. With trained networks this would take hours. But
 # all 1,024 networks have been trained once and put into a table (the idea of NAS-Bench-101, Ying and others, 2019), so
@@ -1242,6 +1243,10 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # - Saining Xie and others, *Aggregated residual transformations for deep neural networks*, 2017: ResNeXt.
 # - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, 2018: also where to put gates, and what they do.
 # - Gao Huang and others, *Densely connected convolutional networks*, 2017: DenseNet.
+
+# %% [markdown]
+# On small networks, and on all of them:
+#
 # - Andrew Howard and others, *MobileNets: efficient convolutional neural networks for mobile vision applications*,
 #   2017: with thinner versions and smaller images.
 # - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, 2018: the spiral is figure 1.
