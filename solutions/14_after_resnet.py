@@ -35,9 +35,9 @@ torch.set_num_threads(1)  # the networks below are so small that threads would o
 # %% [markdown]
 # ## Wider
 #
-# A ResNet with 1,001 layers makes 4.92 % errors on CIFAR-10 (notebook 13). Sergey Zagoruyko and Nikos Komodakis (2016)
+# A ResNet with 1,001 layers has 4.92 % error on CIFAR-10 (notebook 13). Sergey Zagoruyko and Nikos Komodakis (2016)
 # asked whether so much depth is needed. Their **Wide ResNet** has few layers and multiplies the channels of all blocks
-# by a factor k:
+# by a factor k (in this section k is not the size of a kernel):
 #
 # | part | channels | blocks | stride of the first |
 # |---|---|---|---|
@@ -97,8 +97,8 @@ print(f"from 2 to 4 blocks a stage: {deeper:.1f} times as many; from k = 1 to k 
 
 # %% [markdown]
 # Parameters grow with the depth, and with the *square* of the width, as a convolution has weights for each pair of
-# channels. So does the work. Still, WRN-28-10 with its 36.5 million parameters reaches 4.00 % errors on CIFAR-10: with
-# 28 layers, better than ResNet with 1,001.
+# channels. So does the work. Still, WRN-28-10 with its 36.5 million parameters has 4.00 % error on CIFAR-10: with 28
+# layers, better than ResNet with 1,001.
 #
 # Wide layers have a practical side as well. Layers have to wait for each other, channels do not: a processor with
 # thousands of arithmetic units is better used by a few large products than by many small ones.
@@ -109,7 +109,8 @@ print(f"from 2 to 4 blocks a stage: {deeper:.1f} times as many; from k = 1 to k 
 # Saining Xie, Ross Girshick, Piotr Dollár, Zhuowen Tu and Kaiming He (2017) split the bottleneck into many narrow
 # paths that work side by side and are added up. The number of paths is the **cardinality**. Since each path has the
 # same shape, all of them together are one block with a **grouped** 3×3 convolution (notebook 03): filters of group g
-# read only the channels of group g.
+# read only the channels of group g. AlexNet had two groups because it lay on two cards (notebook 10); these are there
+# for their own sake.
 #
 # The figure shows how many channels there are after each step. Hatched: each filter reads only a part of them.
 
@@ -193,15 +194,15 @@ for (cardinality, d), weights in budget.items():
 # %% [markdown]
 # ## Gates: squeeze and excitation
 #
-# A convolution sees its window. It does not know whether the picture is a landscape or a face. Jie Hu, Li Shen and Gang
+# A convolution sees its window. It does not know whether the image is a landscape or a face. Jie Hu, Li Shen and Gang
 # Sun (2018) give each channel a **gate** between 0 and 1 that depends on the whole image:
 #
 # 1. **squeeze**: the mean of each channel over all places, C numbers;
-# 2. **excitation**: a linear layer to C/r numbers, ReLU, a linear layer back to C, sigmoid;
+# 2. **excitation**: a fully connected layer to C/r numbers, ReLU, one back to C, sigmoid; r is the **reduction**;
 # 3. **scale**: each channel is multiplied by its gate.
 #
-# It can stand behind any block's last batch norm, before the addition. With r = 16 it won the ImageNet challenge of
-# 2017, the last one: 2.25 % top-5 error.
+# It can stand after any block's last batch norm, before the addition. An ensemble of networks with such gates (r = 16)
+# won the ImageNet challenge of 2017, the last one: 2.25 % top-5 error.
 
 # %% [markdown]
 # ### Exercise: squeeze and excitation
@@ -210,8 +211,8 @@ for (cardinality, d), weights in budget.items():
 #
 # - two layers `nn.Linear` with biases: from `channels` to `channels // reduction`, and back. `channels` is a multiple
 #   of `reduction`;
-# - `forward(x)`: x (N, channels, H, W), any H and W. Take the mean over height and width; first linear layer, ReLU,
-#   second linear layer, sigmoid; multiply each channel of x by its gate. Return the same shape as x, which is not
+# - `forward(x)`: x (N, channels, H, W), any H and W. Take the mean over height and width; first layer, ReLU, second
+#   layer, sigmoid; multiply each channel of x by its gate. Return the same shape as x, which is not
 #   changed.
 
 # %% tags=["exercise:squeeze_excitation"]
@@ -237,7 +238,7 @@ class SqueezeExcitation(nn.Module):
 check("squeeze_excitation", SqueezeExcitation)
 
 # %% [markdown]
-# **Predict.** ResNet-50 has 16 blocks, whose outputs have 256, 512, 1024 and 2048 channels. A gate behind each, with
+# **Predict.** ResNet-50 has 16 blocks, whose outputs have 256, 512, 1024 and 2048 channels. A gate for each, with
 # r = 16: by how much do parameters and multiply-adds grow?
 
 # %%
@@ -259,8 +260,9 @@ print(f"{gate_products:,} multiply-adds more, {gate_products / 3_857_973_248:.2%
 # ## Side by side: DenseNet
 #
 # Notebook 13 counted the channels of a **dense block** (Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian
-# Weinberger, 2017): each layer reads everything before it, and adds `growth` channels to what there is. Here is the
-# first block of DenseNet-121, a row for each layer, with what it reads.
+# Weinberger, 2017): each layer reads everything before it, and adds `growth` channels to what there is. ("Dense" means
+# the many connections between layers; all of them are convolutions, none is fully connected.) Here is the first block
+# of DenseNet-121, a row for each layer, with what it reads.
 
 # %%
 hatches = ["", "//", "..", "xx", "--", "oo"]
@@ -276,8 +278,8 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# Dark is the input of the block; each hatching is the output of one layer. Nothing is ever overwritten: what layer 0
-# found is still there, as it was, for whatever comes behind the block.
+# Dark is the input of the block; plain, then hatched, the output of one layer each. Nothing is ever overwritten: what
+# layer 0 found is still there, as it was, for whatever comes after the block.
 
 # %% [markdown]
 # ### Exercise: the dense block
@@ -286,7 +288,7 @@ plt.show()
 #
 # - Each of the `layers` layers is batch norm, ReLU, and a 3×3 convolution with padding 1 and no bias that gives
 #   `growth` channels, in this order. It reads all channels so far: `c_in` and those of the layers before it;
-# - the output of a layer is put **behind** the channels it has read;
+# - the output of a layer is put **after** the channels it has read;
 # - `forward(x)`: x (N, c_in, H, W) gives (N, c_in + layers·growth, H, W): x itself first, then the output of layer 0,
 #   of layer 1, and so on. x is not changed.
 
@@ -354,6 +356,8 @@ print({f"DenseNet-{depth}": f"{parameters:,}" for depth, parameters in dense_siz
 # - **depthwise**: a 3×3 convolution with as many groups as channels, so each channel has one filter of its own;
 # - **pointwise**: a 1×1 convolution, which mixes the channels at each place.
 #
+# In notebook 03 the pair had 7.7 times fewer parameters than a 3×3 layer, from 64 to 64 channels and with biases.
+#
 # **Predict.** With 3×3 windows and many channels, how many times cheaper can the pair be, at most?
 
 # %% [markdown]
@@ -370,7 +374,7 @@ print({f"DenseNet-{depth}": f"{parameters:,}" for depth, parameters in dense_siz
 
 # %% tags=["exercise:separable_costs"]
 def separable_costs(c_in, c_out, kernel_size, height, width):
-    """Multiply-adds of a full convolution, and of a depthwise one with a 1×1 behind it: two ints."""
+    """Multiply-adds of a full convolution, and of a depthwise one with a 1×1 after it: two ints."""
     ### BEGIN SOLUTION
     places, window = height * width, kernel_size * kernel_size
     return places * window * c_in * c_out, places * (window * c_in + c_in * c_out)
@@ -396,9 +400,9 @@ plt.show()
 print({k: f"{s[-1]:.1f} times at 1024 channels" for k, s in savings.items()})
 
 # %% [markdown]
-# The price falls to $\frac{1}{c_\text{out}} + \frac{1}{k^2}$ of the full one. So 3×3 windows become at most nine times
-# cheaper (grey lines: $k^2$), however many channels there are: then nearly all of the work is in the 1×1. Larger
-# windows are nearly free, which is why later networks for telephones often have 5×5.
+# The price falls to $\frac{1}{C_\text{out}} + \frac{1}{k^2}$ of the full one, for k×k windows. So 3×3 windows become
+# at most nine times cheaper (grey lines: $k^2$), however many channels there are: then nearly all of the work is in
+# the 1×1. Larger windows are nearly free, which is why later networks for telephones often have 5×5.
 
 # %% [markdown]
 # ### Exercise: the block of MobileNet
@@ -464,8 +468,8 @@ print({kind: f"{work / table.multiply_adds:.1%}" for kind, work in mobile_work.i
 # %% [markdown]
 # ## Multiply-adds are not seconds
 #
-# A network that needs nine times fewer multiply-adds should run nine times faster. Let us measure, on one core of this
-# machine: a full 3×3 convolution, the depthwise one, and the 1×1.
+# With nine times fewer multiply-adds one expects to be nine times faster. Let us measure, on one core of this machine:
+# a full 3×3 convolution, the depthwise one, and the 1×1.
 #
 # **Predict.** With 64 channels the depthwise convolution makes 12 % of the pair's multiply-adds. Which part of the
 # pair's time does it take?
@@ -498,7 +502,8 @@ print("multiply-adds for each number read or written:", {name: round(value, 1) f
 
 # %% [markdown]
 # The full convolution has 332 multiply-adds for each number that is moved, so the processor is busy. The depthwise one
-# has 4.5, so the processor waits for memory.
+# has 4.5, so the processor waits for memory. (Notebook 04 has operations per byte: two for each multiply-add, and in
+# float32 four bytes for each number, so half of these figures.)
 #
 # GoogLeNet's modules show the same from the other side. For each of them (notebook 12) the table has the cost of the
 # naive module, without bottlenecks on the same input, over that of the real one: multiply-adds and time.
@@ -541,7 +546,7 @@ plt.show()
 
 # %% [markdown]
 # Why no activation at the narrow end? The experiment is theirs: a spiral of points in the plane goes through a random
-# matrix into n channels, through ReLU, and back by the inverse matrix.
+# matrix into n channels, through ReLU, and back by the inverse of the matrix (for n > 2 its pseudo-inverse).
 #
 # **Predict.** With n = 2 and with n = 30 channels: what is left of the spiral?
 
@@ -637,7 +642,7 @@ print(f"{second.parameters:,} parameters, {second.multiply_adds:,} multiply-adds
 # ## Larger by rule: EfficientNet
 #
 # Given a good small network, how should one enlarge it? Deeper, wider, or with larger images? Mingxing Tan and Quoc Le
-# (2019) found that each alone soon stops helping, and enlarge all three together, by powers of one number φ:
+# (2019) found that each alone soon stops helping, and enlarge all three together, with one exponent φ:
 #
 # $$\text{depth } \alpha^\varphi, \quad \text{width } \beta^\varphi, \quad \text{resolution } \gamma^\varphi .$$
 #
@@ -719,7 +724,7 @@ for name, (width, depth, image) in RELEASED.items():
 # **Predict.** Where will VGG lie? Which of the new networks lie furthest to the left, which highest?
 
 # %%
-NAMES_AT = {"AlexNet": (0.45, 58.5), "ZFNet": (3.8, 64.5), "VGG": (33, 69), "VGG with batch norm": (38, 75.4),
+NAMES_AT = {"AlexNet": (0.45, 58.5), "ZFNet": (3.8, 64.5), "VGG": (33, 69), "VGG with batch norm": (46, 75.2),
             "GoogLeNet": (1.0, 67.5), "Inception-v3": (3.1, 80.3), "ResNet": (2.7, 69.5), "Wide ResNet": (40, 77.6),
             "ResNeXt": (9, 81), "SE-ResNet": (2, 78.6), "DenseNet": (1.5, 76), "MobileNet v1": (0.13, 67.5),
             "MobileNet v2": (0.19, 74.5), "NASNet-A": (42, 80.3), "EfficientNet": (0.9, 83.5)}
@@ -751,7 +756,7 @@ for million, x in [(10, 2.6), (50, 5), (140, 10)]:
 ax.set_xticks([0.03, 0.1, 0.3, 1, 3, 10, 30], [0.03, 0.1, 0.3, 1, 3, 10, 30])
 ax.minorticks_off()
 ax.grid(color="0.93")
-ax.set(xlim=(0.025, 70), ylim=(49, 88), xlabel="10⁹ multiply-adds for one image", ylabel="top-1 accuracy in %")
+ax.set(xlim=(0.025, 100), ylim=(49, 88), xlabel="10⁹ multiply-adds for one image", ylabel="top-1 accuracy in %")
 plt.show()
 print(f"{costs.command}; {costs.device}; {costs.date}")
 
@@ -768,11 +773,12 @@ print(f"{costs.command}; {costs.device}; {costs.date}")
 #
 # - the networks were not trained alike. EfficientNet's accuracy includes years of better augmentation and longer
 #   training; torchvision's second weights for the *same* ResNet-50 reach 80.9 % instead of 76.1 %;
-# - the size of the image differs: 224×224 for most, 600×600 for EfficientNet-B7;
+# - the size of the image differs: 224×224 for most, 600×600 for EfficientNet-B7 (and for B2 288×288, not 260×260);
 # - all were chosen by looking at the same 50,000 validation images, for years;
 # - multiply-adds are not seconds, parameters are not memory.
 #
-# The cost of one image, for the networks of notebooks 08 to 14:
+# The cost of one image, for the networks of notebooks 08 to 14 (`no_heads`: without the heads that help in training,
+# notebook 12; `v1_5`: the usual ResNet today, with the stride of a bottleneck in its 3×3 convolution):
 
 # %%
 SHOWN = ["lenet", "cifar_resnet20", "cifar_resnet110", "efficientnet_b0", "mobilenet_v2", "mobilenet_v1", "alexnet",
@@ -828,7 +834,8 @@ plt.show()
 #   each; `sample` is a tuple of different places in the population;
 # - the parent is the one with the highest score among those in the sample, of equal ones the first in `sample`;
 # - the child is the parent with gene number `gene` set to `value`;
-# - return the new population: without its oldest, the child at the end. Nothing that was given is changed.
+# - return the new population, a tuple of tuples: without its oldest, the child at the end. Nothing that was given is
+#   changed.
 
 # %% tags=["exercise:evolution_step"]
 def evolution_step(population, scores, sample, gene, value):
@@ -873,7 +880,7 @@ def digit_network(genes):
 #
 # $$\text{score} = \text{accuracy} \cdot \left(\frac{\text{cost}}{100{,}000}\right)^{-0.07}$$
 #
-# Twice the cost is worth it if the accuracy grows by 5 %.
+# Twice the cost is worth it if the accuracy grows by 5 % of itself, from 0.90 to 0.945, say.
 
 # %%
 def split_digits():
@@ -950,8 +957,10 @@ print(f"mean of the random start {history[:START].mean():.2f}, of the children {
 
 # %% [markdown]
 # Left of the dotted line the random start, right of it the children. They are better on average, since their parents
-# are, and the best of them beats the best of the start.
-#
+# are, and the best of them beats the best of the start by a few hundredths. The line below the figure names the
+# winner's blocks; this is one run with one seed, and another gives another winner.
+
+# %% [markdown]
 # Does evolution deserve the credit? Twenty-five *random* networks also have a better best than ten. The honest
 # comparison is **random search with the same budget**, over many runs. With trained networks this would take hours. But
 # all 1,024 networks have been trained once and put into a table (the idea of NAS-Bench-101, Ying and others, 2019), so
@@ -1138,7 +1147,7 @@ for weight, share in zip(matrices(large), kept_by_layer):
 # on which everything depends, keeps almost four fifths; the large fully connected one keeps 7 %. Nobody had to choose
 # these numbers.
 #
-# What is gained? 0s in a weight tensor save nothing by themselves: a convolution multiplies by 0 as slowly as by
+# What is gained? Zeros in a weight tensor save nothing by themselves: a convolution multiplies by 0 as slowly as by
 # anything else. Weights that are 0 take little room in a file; for speed one takes away whole channels, or uses
 # hardware made for it.
 
@@ -1215,10 +1224,10 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # | question | answer |
 # |---|---|
 # | Wide ResNet | 6n + 4 layers; stages 16k, 32k, 64k, stem 16; parameters grow with the square of k |
-# | ResNeXt | cardinality C groups of d channels in the 3×3: C·d between the 1×1 convolutions |
+# | ResNeXt | the 3×3 in groups, as many as the cardinality, of d channels: cardinality · d between the 1×1 |
 # | squeeze and excitation | means over space, C → C/r → C, sigmoid; a tenth more parameters, hardly any work |
 # | DenseNet | concatenates; DenseNet-121 has 7,978,856 parameters |
-# | depthwise separable | depthwise, then 1×1: $1/c_\text{out} + 1/k^2$ of the full price |
+# | depthwise separable | depthwise, then 1×1: $1/C_\text{out} + 1/k^2$ of the full price |
 # | MobileNet v1 | 4,231,976 parameters, 569 million multiply-adds, 95 % of them in 1×1 convolutions |
 # | MobileNet v2 | narrow, wide, narrow; linear end; skip at stride 1 and equal channels; 3,504,872 parameters |
 # | compound scaling | depth, width and resolution together; channels in multiples of 8, not below 90 %; repeats up |
@@ -1230,32 +1239,38 @@ print(f"{tokens.shape[1]} patches of {tokens.shape[2]} numbers; ViT-B/16 has {vi
 # %% [markdown]
 # ## Where to read more
 #
-# - Sergey Zagoruyko and Nikos Komodakis, *Wide residual networks*, BMVC 2016.
-# - Saining Xie and others, *Aggregated residual transformations for deep neural networks*, CVPR 2017.
-# - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, CVPR 2018.
-# - Gao Huang and others, *Densely connected convolutional networks*, CVPR 2017.
+# - Sergey Zagoruyko and Nikos Komodakis, *Wide residual networks*, 2016: width against depth, dropout in the block.
+# - Saining Xie and others, *Aggregated residual transformations for deep neural networks*, 2017: ResNeXt.
+# - Jie Hu, Li Shen and Gang Sun, *Squeeze-and-excitation networks*, 2018: also where to put gates, and what they do.
+# - Gao Huang and others, *Densely connected convolutional networks*, 2017: DenseNet.
+
+# %% [markdown]
+# On small networks, and on all of them:
+#
 # - Andrew Howard and others, *MobileNets: efficient convolutional neural networks for mobile vision applications*,
-#   2017.
-# - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
-# - Mingxing Tan and Quoc Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, ICML 2019.
+#   2017: with thinner versions and smaller images.
+# - Mark Sandler and others, *MobileNetV2: inverted residuals and linear bottlenecks*, 2018: the spiral is figure 1.
+# - Mingxing Tan and Quoc Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, 2019.
 # - Alfredo Canziani, Adam Paszke and Eugenio Culurciello, *An analysis of deep neural network models for practical
-#   applications*, 2016.
+#   applications*, 2016: the chart, and the same against time, memory and power.
 
 # %% [markdown]
 # On search:
 #
 # - Barret Zoph, Vijay Vasudevan, Jonathon Shlens and Quoc Le, *Learning transferable architectures for scalable image
-#   recognition*, CVPR 2018 (NASNet).
-# - Esteban Real and others, *Regularized evolution for image classifier architecture search*, AAAI 2019.
-# - Mingxing Tan and others, *MnasNet: platform-aware neural architecture search for mobile*, CVPR 2019.
-# - Chris Ying and others, *NAS-Bench-101: towards reproducible neural architecture search*, ICML 2019.
-# - Liam Li and Ameet Talwalkar, *Random search and reproducibility for neural architecture search*, UAI 2019.
+#   recognition*, 2018: NASNet.
+# - Esteban Real and others, *Regularized evolution for image classifier architecture search*, 2019: why the oldest go.
+# - Mingxing Tan and others, *MnasNet: platform-aware neural architecture search for mobile*, 2019: seconds measured on
+#   a telephone in the score.
+# - Chris Ying and others, *NAS-Bench-101: towards reproducible neural architecture search*, 2019: 423,624 trained
+#   networks in a table.
+# - Liam Li and Ameet Talwalkar, *Random search and reproducibility for neural architecture search*, 2019.
 
 # %% [markdown]
 # On pruning and transformers:
 #
 # - Song Han, Jeff Pool, John Tran and William Dally, *Learning both weights and connections for efficient neural
-#   networks*, NIPS 2015.
-# - Jonathan Frankle and Michael Carbin, *The lottery ticket hypothesis*, ICLR 2019.
-# - Zhuang Liu and others, *Rethinking the value of network pruning*, ICLR 2019.
-# - Alexey Dosovitskiy and others, *An image is worth 16×16 words*, ICLR 2021.
+#   networks*, 2015: the three steps.
+# - Jonathan Frankle and Michael Carbin, *The lottery ticket hypothesis*, 2019: the same weights, put back.
+# - Zhuang Liu and others, *Rethinking the value of network pruning*, 2019: trained from scratch instead.
+# - Alexey Dosovitskiy and others, *An image is worth 16×16 words: transformers for image recognition at scale*, 2021.

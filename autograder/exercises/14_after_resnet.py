@@ -287,14 +287,14 @@ GROUPED_BOTTLENECK = Exercise(
                 _grouped(bias=True)),
         Mistake("no_padding", "The 3×3 convolution has no padding, so its output is smaller than x.",
                 _grouped(padding=0)),
-        Mistake("no_third_norm", "Batch norm behind the last convolution is missing.", GroupedNoThirdNorm),  # 88
+        Mistake("no_third_norm", "Batch norm after the last convolution is missing.", GroupedNoThirdNorm),  # 88
         Mistake("relu_before_addition", "The last ReLU comes before the addition, so the body can only add. Add first.",
                 _grouped(join=lambda self, x, y: x + F.relu(y))),  # 90
-        Mistake("no_last_relu", "The ReLU behind the addition is missing.", _grouped(join=lambda self, x, y: x + y)),
+        Mistake("no_last_relu", "The ReLU after the addition is missing.", _grouped(join=lambda self, x, y: x + y)),
         Mistake("no_skip", "The input is not added.", _grouped(join=lambda self, x, y: F.relu(y))),
-        Mistake("no_first_relu", "The ReLU behind the first convolution is missing.",
+        Mistake("no_first_relu", "The ReLU after the first convolution is missing.",
                 _grouped(relus=(identity, F.relu))),
-        Mistake("no_second_relu", "The ReLU behind the 3×3 convolution is missing.",
+        Mistake("no_second_relu", "The ReLU after the 3×3 convolution is missing.",
                 _grouped(relus=(F.relu, identity))),
         Mistake("added_in_place", "The sum is stored in x, which belongs to the caller. Write `x + …`.",  # 92
                 _grouped(join=_add_to_x)),
@@ -596,11 +596,11 @@ DENSE_BLOCK = Exercise(
                 "outputs of all layers before it.",  # 94
                 _dense(lambda c, g, i: (c + g if i else c, g),
                        reads=lambda self, kept: torch.cat([kept[0], *kept[1:][-1:]], 1))),
-        Mistake("input_dropped", "The block gives the new channels only. Its input stays in front of them.",  # 94
+        Mistake("input_dropped", "The block gives the new channels only. Its input stays before them.",  # 94
                 _dense(gives=lambda self, kept: torch.cat(kept[1:], 1))),
         Mistake("last_output_only", "The block gives the output of its last layer alone. It gives everything.",  # 94
                 _dense(gives=lambda self, kept: kept[-1])),
-        Mistake("newest_first", "The new channels are put in front. They come behind those that were there.",
+        Mistake("newest_first", "The new channels are put in front. They come after those that were there.",
                 _dense(join=lambda self, kept: torch.cat(kept[::-1], 1))),
         Mistake("joined_along_height", "Outputs are joined along the height. Channels are axis 1.",  # 93
                 _dense(join=lambda self, kept: torch.cat(kept, 2))),
@@ -815,7 +815,7 @@ class SeparableNoPadding(DepthwiseSeparable):
 def random_separable(rng):
     c_in, c_out = ints(rng, 1, 6, 2)
     (h, w), stride, seed = ints(rng, 3, 6, 2), int(rng.integers(1, 3)), int(rng.integers(1 << 30))
-    return module_probe(c_in, c_out, stride, x=quarters(seed, 2, c_in, h, w),
+    return module_probe(c_in, c_out, stride, x=8 * quarters(seed, 2, c_in, h, w),
                         dy=quarters(seed, 2, c_out, -(-h // stride), -(-w // stride)),
                         mode=str(rng.choice(["train", "eval"])))
 
@@ -824,9 +824,9 @@ DEPTHWISE_SEPARABLE = Exercise(
     id="depthwise_separable", points=2, forbidden=FORBIDDEN_TORCH,
     oracle=DepthwiseSeparable,
     probes=[module_probe(2, 4, 1, x=quarters(30, 1, 2, 3, 3)),
-            module_probe(3, 5, 2, x=quarters(31, 2, 3, 5, 4), dy=quarters(32, 2, 5, 3, 2)),
+            module_probe(3, 5, 2, x=8 * quarters(31, 2, 3, 5, 4), dy=quarters(32, 2, 5, 3, 2)),  # beyond 6
             module_probe(4, 3, 1, x=strided(quarters(33, 1, 4, 3, 4)), mode="train"),
-            module_probe(3, 3, 1, x=quarters(34, 1, 3, 4, 3)), module_probe(1, 2, 2, x=quarters(35, 1, 1, 4, 3))],
+            module_probe(3, 3, x=quarters(34, 1, 3, 4, 3)), module_probe(1, 2, 2, x=quarters(35, 1, 1, 4, 3))],
     random=random_separable,
     mistakes=[
         Mistake("not_depthwise", "The 3×3 convolution is a full one. With groups equal to its channels each filter "
@@ -851,8 +851,10 @@ DEPTHWISE_SEPARABLE = Exercise(
                 _separable(relus=(identity, F.relu))),
         Mistake("no_last_relu", "Batch norm and ReLU follow both convolutions. The last ReLU is missing.",
                 _separable(relus=(F.relu, identity))),
-        Mistake("no_norm_between", "Batch norm behind the depthwise convolution is missing.", SeparableOneNorm),  # 88
-        Mistake("no_last_norm", "Batch norm behind the 1×1 convolution is missing.", SeparableNoLastNorm),  # 88
+        Mistake("relu6", "The activations are ReLU6, which cut off at 6. This block has ReLU.",
+                _separable(relus=(F.relu6, F.relu6))),
+        Mistake("no_norm_between", "Batch norm after the depthwise convolution is missing.", SeparableOneNorm),  # 88
+        Mistake("no_last_norm", "Batch norm after the 1×1 convolution is missing.", SeparableNoLastNorm),  # 88
         Mistake("biases", "The convolutions have biases. Batch norm follows each: set `bias=False`.",  # 87
                 _separable(bias=True)),
         Mistake("skip", "The input is added where the shapes agree. This block has no skip.", SeparableWithSkip),
@@ -1029,9 +1031,9 @@ INVERTED_RESIDUAL = Exercise(
                 _inverted(strides=(True, False, False))),
         Mistake("stride_on_the_last", "The stride is in the last 1×1 convolution. It is in the 3×3.",  # 89
                 _inverted(strides=(False, False, True))),
-        Mistake("no_first_activation", "The activation behind the first convolution is missing.",
+        Mistake("no_first_activation", "The activation after the first convolution is missing.",
                 _inverted(relus=(identity, F.relu6, identity))),
-        Mistake("no_second_activation", "The activation behind the depthwise convolution is missing.",
+        Mistake("no_second_activation", "The activation after the depthwise convolution is missing.",
                 _inverted(relus=(F.relu6, identity, identity))),
         Mistake("biases", "The convolutions have biases. Batch norm follows each: set `bias=False`.",  # 87
                 _inverted(bias=True)),
@@ -1113,7 +1115,7 @@ COMPOUND_SCALE = Exercise(
     id="compound_scale", points=2, forbidden=FORBIDDEN_TORCH,
     oracle=compound_scale,
     probes=[call(8, 1, 1.25, 1.5), call(32, 2, 1.0, 1.0), call(40, 3, 1.75, 2.25), call(36, 5, 0.75, 1.25),
-            call(13, 3, 4.0, 1.5), call(16, 1, 0.25, 3.0), call(52, 4, 1.25, 1.75), call(84, 2, 1.0, 2.25)],
+            call(13, 3, 4.0, 1.5), call(16, 1, 0.25, 3.0), call(28, 4, 1.25, 1.75), call(44, 2, 1.0, 2.25)],
     random=random_scale,
     mistakes=[
         Mistake("not_rounded", "The channels are not rounded to a multiple of 8.", _scale(int)),  # 101
@@ -1131,9 +1133,11 @@ COMPOUND_SCALE = Exercise(
         Mistake("half_to_even", "A number half way between two multiples goes to the even one, as Python's `round` "
                 "does. Here it goes up.",
                 _scale(lambda c: (lambda n: n + 8 * (n < 0.9 * c))(max(8, 8 * round(c / 8))))),
+        Mistake("half_down", "A number half way between two multiples goes down. Here it goes up.",
+                _scale(lambda c: (lambda n: n + 8 * (n < 0.9 * c))(max(8, 8 * ceil(c / 8 - 0.5))))),
         Mistake("no_least", "There can be no 0 channels: 8 is the least.",  # 101
                 _scale(lambda c: int(c + 4) // 8 * 8 if c < 5 else _guarded(c))),
-        Mistake("multiples_of_4", "The channels are multiples of 4. They shall be multiples of 8.",  # 101
+        Mistake("multiples_of_4", "The channels are multiples of 4. Multiples of 8 are wanted.",  # 101
                 _scale(lambda c: (lambda n: n + 4 * (n < 0.9 * c))(max(4, int(c + 2) // 4 * 4)))),
         Mistake("repeats_down", "The repeats are rounded down. They are rounded up, so that no stage loses depth.",
                 _scale(repeats=int)),
@@ -1368,7 +1372,7 @@ MAGNITUDE_MASKS = Exercise(
     probes=[masks_call(2, np.float32([[1, -3]]), np.float32([2, 0.5])),
             masks_call(4, np.float32([[-6, 5], [4, -3.5]]), np.float32([[[0.25, -3], [1, 2]]])),
             masks_call(7, *distinct(60, (3, 2, 2), (5,), (2, 3))),
-            masks_call(3, np.float32([2, -2, 1]), np.float32([[-4, 2], [0.5, 3]])),
+            masks_call(4, np.float32([2, -2, 1]), np.float32([[-4, 2], [0.5, 3]])),
             masks_call(1, strided(distinct(61, (2, 3))[0])), masks_call(5, *distinct(62, (2,), (3,)))],
     random=random_masks,
     mistakes=[
@@ -1396,10 +1400,13 @@ MAGNITUDE_MASKS = Exercise(
         Mistake("ties_broken", "Of weights of equal magnitude some are kept and others not. Those as large as the "
                 "keep-th largest are all kept.",
                 lambda keep, *ws: _split(ws, _exactly(keep, torch.cat([w.flatten().abs() for w in ws])))),
+        Mistake("counted_once", "Weights of equal magnitude are counted as one when the keep-th largest is looked for. "
+                "Every weight counts.",
+                _masks(lambda keep, ws, sizes: lambda w: w.abs() >= _kth(sizes.unique(), keep))),
         Mistake("relative_to_each_tensor", "Each tensor is divided by its largest magnitude before the weights are "
                 "compared. Compare them as they are.",
                 lambda keep, *ws: tuple(masks_by_topk(keep, *(w / w.abs().max() for w in ws)))),
-        Mistake("numbers", "The masks are numbers. They shall be of dtype bool.",
+        Mistake("numbers", "The masks are numbers. They must be of dtype bool.",
                 lambda keep, *ws: tuple(m.float() for m in masks_by_topk(keep, *ws))),
         Mistake("pruned_weights", "These are the weights with the small ones set to 0. The masks are wanted.",
                 lambda keep, *ws: tuple(w * m for w, m in zip(ws, masks_by_topk(keep, *ws)))),
