@@ -15,7 +15,7 @@
 # - tell the gradient from the deconvnet and from guided backpropagation;
 # - compare two networks by what they hold for alike: linear CKA and representational similarity;
 # - say what a famous comparison with the monkey's visual cortex has shown, and what not;
-# - mislead a network by a change that nobody sees.
+# - mislead a network by a change that would not mislead us.
 
 # %%
 import os
@@ -240,7 +240,7 @@ print(f"{int((coloured < 0.2).sum())} filters are nearly grey, {int((coloured > 
 # of notebook 02, but smoother. The last ones are nearly all colour: blobs, and edges between blue and orange or green
 # and magenta.
 #
-# AlexNet's first layer looks the same (Krizhevsky, Sutskever and Hinton, 2012), and stripes with a direction are what
+# AlexNet's first layer looks much the same (Krizhevsky, Sutskever and Hinton, 2012), and stripes with a direction are what
 # Hubel and Wiesel's simple cells respond to (notebook 01). Nobody asked for it: edges and colours are useful for
 # telling photographs apart, and in a first layer little else can be expressed.
 
@@ -576,7 +576,7 @@ for name, net in shown.items():
     dots[name] = float((maps[name][:, 27:].sum((1, 2)) / maps[name].sum((1, 2))).mean())
 fig, axes = plt.subplots(3, 4, figsize=(8.6, 6.4), layout="constrained")
 for row, i in zip(axes, looked_at):
-    row[0].imshow(batch[i, 0].numpy(), cmap="gray")
+    row[0].imshow(batch[i, 0].detach().numpy(), cmap="gray")
     for ax, name in zip(row[1:], shown):
         ax.imshow(maps[name][i], cmap="gray_r")
         ax.set_title(name, fontsize=10)
@@ -1297,24 +1297,27 @@ else:
 # %% [markdown]
 # ## Where to read more
 #
-# - Matthew Zeiler and Rob Fergus, *Visualizing and understanding convolutional networks*, ECCV 2014.
+# - Matthew Zeiler and Rob Fergus, *Visualizing and understanding convolutional networks*, ECCV 2014: occlusion,
+#   the deconvnet, and what they showed in AlexNet.
 # - Karen Simonyan, Andrea Vedaldi and Andrew Zisserman, *Deep inside convolutional networks: visualising image
-#   classification models and saliency maps*, ICLR workshop 2014.
+#   classification models and saliency maps*, ICLR workshop 2014: the gradient of a score, drawn and climbed.
 # - Jost Tobias Springenberg, Alexey Dosovitskiy, Thomas Brox and Martin Riedmiller, *Striving for simplicity: the all
 #   convolutional net*, ICLR workshop 2015: guided backpropagation.
-# - Julius Adebayo and others, *Sanity checks for saliency maps*, NeurIPS 2018.
+# - Julius Adebayo and others, *Sanity checks for saliency maps*, NeurIPS 2018: pictures from networks with random layers.
 # - Sebastian Lapuschkin and others, *Unmasking Clever Hans predictors and assessing what machines really learn*,
-#   Nature Communications 2019.
-# - Chris Olah, Alexander Mordvintsev and Ludwig Schubert, *Feature visualization*, Distill 2017.
+#   Nature Communications 2019: the horses.
+# - Chris Olah, Alexander Mordvintsev and Ludwig Schubert, *Feature visualization*, Distill 2017: what becomes of gradient
+#   ascent with many constraints.
 
 # %% [markdown]
 # On comparing, and on misleading:
 #
 # - Nikolaus Kriegeskorte, Marieke Mur and Peter Bandettini, *Representational similarity analysis – connecting the
-#   branches of systems neuroscience*, Frontiers in Systems Neuroscience 2008.
+#   branches of systems neuroscience*, Frontiers in Systems Neuroscience 2008: the dissimilarity matrix.
 # - Charles Cadieu and others, *Deep neural networks rival the representation of primate IT cortex for core visual
-#   object recognition*, PLoS Computational Biology 2014.
+#   object recognition*, PLoS Computational Biology 2014: convnets and monkeys.
 # - Simon Kornblith, Mohammad Norouzi, Honglak Lee and Geoffrey Hinton, *Similarity of neural network representations
-#   revisited*, ICML 2019.
+#   revisited*, ICML 2019: CKA, and what measures before it could not do.
 # - Christian Szegedy and others, *Intriguing properties of neural networks*, ICLR 2014; Ian Goodfellow, Jonathon
-#   Shlens and Christian Szegedy, *Explaining and harnessing adversarial examples*, ICLR 2015.
+#   Shlens and Christian Szegedy, *Explaining and harnessing adversarial examples*, ICLR 2015: the discovery,
+#   and the fast gradient sign.
