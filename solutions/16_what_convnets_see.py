@@ -240,8 +240,8 @@ print(f"{int((coloured < 0.2).sum())} filters are nearly grey, {int((coloured > 
 # of notebook 02, but smoother. The last ones are nearly all colour: blobs, and edges between blue and orange or green
 # and magenta.
 #
-# AlexNet's first layer looks much the same (Krizhevsky, Sutskever and Hinton, 2012), and stripes with a direction are what
-# Hubel and Wiesel's simple cells respond to (notebook 01). Nobody asked for it: edges and colours are useful for
+# AlexNet's first layer looks much the same (Krizhevsky, Sutskever and Hinton, 2012), and stripes with a direction are
+# what Hubel and Wiesel's simple cells respond to (notebook 01). Nobody asked for it: edges and colours are useful for
 # telling photographs apart, and in a first layer little else can be expressed.
 
 # %% [markdown]
@@ -698,7 +698,8 @@ plt.show()
 # they kept where these had been. All that is what backpropagation does. Only at a **ReLU** they did something else:
 # what comes back is itself passed through a ReLU. (In the name "deconvnet" lives on what others call transposed
 # convolution.) With it they found the artefacts in AlexNet that ZFNet mends (notebook 10).
-#
+
+# %% [markdown]
 # Springenberg and colleagues (2015) put the two together and called it guided backpropagation: a value passes only if
 # both the deconvnet and the gradient let it through.
 
@@ -1071,7 +1072,8 @@ for name, values in agreement.items():
 # But see how much that is. The pixels alone reach 0.43. So most of what the student reaches is not learned at all. And
 # even the monkey's own layer reaches only 0.80, because one recording has noise and few units. A second recording,
 # with noise of its own, reaches 0.65: a good model without noise could come above it.
-#
+
+# %% [markdown]
 # A similarity by itself says little; it needs beside it what simple alternatives reach, and what can be reached. The
 # study had both: older models of vision on one side, the noise of the recordings on the other.
 #
@@ -1303,11 +1305,12 @@ else:
 #   classification models and saliency maps*, ICLR workshop 2014: the gradient of a score, drawn and climbed.
 # - Jost Tobias Springenberg, Alexey Dosovitskiy, Thomas Brox and Martin Riedmiller, *Striving for simplicity: the all
 #   convolutional net*, ICLR workshop 2015: guided backpropagation.
-# - Julius Adebayo and others, *Sanity checks for saliency maps*, NeurIPS 2018: pictures from networks with random layers.
+# - Julius Adebayo and others, *Sanity checks for saliency maps*, NeurIPS 2018: pictures from networks with
+#   random layers.
 # - Sebastian Lapuschkin and others, *Unmasking Clever Hans predictors and assessing what machines really learn*,
 #   Nature Communications 2019: the horses.
-# - Chris Olah, Alexander Mordvintsev and Ludwig Schubert, *Feature visualization*, Distill 2017: what becomes of gradient
-#   ascent with many constraints.
+# - Chris Olah, Alexander Mordvintsev and Ludwig Schubert, *Feature visualization*, Distill 2017: what becomes of
+#   gradient ascent with many constraints.
 
 # %% [markdown]
 # On comparing, and on misleading:
