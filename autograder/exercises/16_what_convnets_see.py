@@ -370,7 +370,7 @@ ACTIVATION = Exercise(
     random=random_activation,
     mistakes=[
         Mistake("not_copied", "A convolution's output has no negative values: what you kept was changed later. The "
-                "ReLU behind it works in place, in the same memory. Keep a copy.",  # 92
+                "ReLU after it works in place, in the same memory. Keep a copy.",  # 92
                 _recorded(lambda given, out: out)),
         Mistake("hook_left", "The values are right, but the hook is still there after the call. Every further forward "
                 "pass would call it, and it would keep its memory: remove it.",
@@ -1005,7 +1005,7 @@ LINEAR_CKA = Exercise(
             call(quarters(76, 5, 3) + 1, -2 * (quarters(76, 5, 3) + 1)[:, ::-1].copy() + 3, device="cpu")],
     random=lambda rng: cka_probe(some(rng, 0, 1 << 30), some(rng, 4, 7), *some(rng, 2, 5, 2)),
     mistakes=[
-        Mistake("not_centred", "The features are not centred. Then their means count most, and any two layers behind a "
+        Mistake("not_centred", "The features are not centred. Then their means count most, and any two layers after a "
                 "ReLU look alike: subtract from each column its mean over the images.",
                 _aligned(lambda v: v)),
         Mistake("rows_centred", "Each image's features are centred, the rows. Subtract from each **column** its mean "
