@@ -1131,9 +1131,9 @@ for i, share in enumerate(shares):
 
 # %% [markdown]
 # By magnitude nine tenths of the weights can go at a loss of a few points. With one weight in twenty left the network
-# gets half of the images wrong; a little training of what is left brings it back to within two or three points. At
-# random, half of the weights are already too many: before fine-tuning two thirds of the answers are wrong, and with a
-# fifth left even fine-tuning does not mend it. So it matters *which* weights go, and size is a good guess.
+# gets half of the images wrong; a little training of what is left brings it back to within three points. At random,
+# half of the weights are already too many: before fine-tuning most of the answers are wrong, and with a fifth left
+# even fine-tuning does not mend it. So it matters *which* weights go, and size is a good guess.
 #
 # (With 350 test images, differences of a point or two mean little.)
 

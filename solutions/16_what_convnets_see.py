@@ -1303,14 +1303,14 @@ else:
 #   the deconvnet, and what they showed in AlexNet.
 # - Karen Simonyan, Andrea Vedaldi and Andrew Zisserman, *Deep inside convolutional networks: visualising image
 #   classification models and saliency maps*, ICLR workshop 2014: the gradient of a score, drawn and climbed.
-# - Jost Tobias Springenberg, Alexey Dosovitskiy, Thomas Brox and Martin Riedmiller, *Striving for simplicity: the all
-#   convolutional net*, ICLR workshop 2015: guided backpropagation.
+# - Jost Tobias Springenberg and others, *Striving for simplicity: the all convolutional net*, ICLR workshop 2015:
+#   guided backpropagation.
 # - Julius Adebayo and others, *Sanity checks for saliency maps*, NeurIPS 2018: pictures from networks with
 #   random layers.
 # - Sebastian Lapuschkin and others, *Unmasking Clever Hans predictors and assessing what machines really learn*,
 #   Nature Communications 2019: the horses.
-# - Chris Olah, Alexander Mordvintsev and Ludwig Schubert, *Feature visualization*, Distill 2017: what becomes of
-#   gradient ascent with many constraints.
+# - Chris Olah and others, *Feature visualization*, Distill 2017: what becomes of gradient ascent with many
+#   constraints.
 
 # %% [markdown]
 # On comparing, and on misleading:
