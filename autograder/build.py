@@ -1,4 +1,4 @@
-"""Build what students get: notebooks/ from solutions/, cnnlab/exercises/ from the exercise entries."""
+"""Build what is not written by hand: notebooks/ from solutions/, cnnlab/exercises/ from the entries, the course map."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from nbgrader.converters import GenerateAssignment
 
 from autograder import nbg, sources
 from autograder.exercise import Exercise, load_all, ship
+from cnnlab import course
 from cnnlab.compare import same
 from cnnlab.probes import FOLDER, decode, to_json
 
 NOTEBOOKS = sources.ROOT / "notebooks"
+MAP = sources.ROOT / "docs" / "course-map.svg"
 WORK = sources.ROOT / "work"  # where `make lab` lets people work
 
 
 def main() -> None:
-    """Bring notebooks/ and cnnlab/exercises/ up to date and say what changed."""
+    """Bring notebooks/, cnnlab/exercises/ and the map up to date and say what changed."""
     changed = build()
     print("\n".join(f"wrote {p.relative_to(sources.ROOT)}" for p in changed) or "Everything is up to date.")
 
@@ -36,7 +38,8 @@ def build() -> list[Path]:
     changed = _write(NOTEBOOKS, "*.ipynb", wanted, lambda old, new: old == new)
     shipped = {FOLDER / f"{e.id}.json": _dumps(to_json(ship(e, sources.function_name(slug, e.id))))
                for slug, entries in exercises.items() for e in entries}
-    return changed + _write(FOLDER, "*.json", shipped, _same_data)
+    changed += _write(FOLDER, "*.json", shipped, _same_data)
+    return changed + _write(MAP.parent, MAP.name, {MAP: course.map_as_svg()}, lambda old, new: old == new)
 
 
 def keep_work(folder: Path, wanted: dict[Path, str]) -> list[Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -11,7 +13,7 @@ from zipfile import BadZipFile
 
 from nbgrader.converters.base import NbGraderException
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
@@ -260,21 +262,34 @@ def report_failures(done: list[Graded]) -> int:
     return 1 if failed else 0
 
 
-def class_table(rows: list[Row]) -> Table:
-    """Students down, notebooks across with their maximum: the scores, and what waits to be graded by hand."""
+ACROSS = 9  # notebooks beside each other: more do not fit into 80 columns
+
+
+def class_table(rows: list[Row]) -> Group:
+    """Students down, notebooks across with their maximum: the scores, and what waits to be graded by hand.
+
+    Of many notebooks it is several tables, one below the other.
+    """
     most = {r.notebook: r.max_score for r in rows}
-    notebooks = sorted(most)
     by_student = defaultdict(dict)
     for r in rows:
         by_student[r.student][r.notebook] = r
-    # Numbers, not names, across: nineteen notebooks have to fit.
+    notebooks, parts = sorted(most), max(1, math.ceil(len(most) / ACROSS))
+    cuts = [len(notebooks) * i // parts for i in range(parts + 1)]
+    return Group(*(_table(notebooks[a:b], most, by_student) for a, b in itertools.pairwise(cuts)),
+                 "hand: answers that wait for a person")
+
+
+def _table(notebooks, most, by_student):
+    # Numbers, not names, across.
     table = Table("student", *(f"{n.split('_')[0]}\n/{most[n]:g}" for n in notebooks), "hand", box=SIMPLE_HEAD,
-                  padding=(0, 1, 0, 0), caption="hand: answers that wait for a person")
+                  padding=(0, 1, 0, 0))
     table.columns[0].max_width, table.columns[0].no_wrap = 30, True
     for student, own in sorted(by_student.items()):
-        cells = [_cell(own.get(n)) for n in notebooks]
-        waiting = sum(r.by_hand for r in own.values())
-        table.add_row(student, *cells, str(waiting) if waiting else "")
+        here = [own.get(n) for n in notebooks]
+        waiting = sum(r.by_hand for r in here if r)
+        if any(here):
+            table.add_row(student, *map(_cell, here), str(waiting) if waiting else "")
     return table
 
 

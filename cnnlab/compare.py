@@ -113,10 +113,10 @@ def _compare_tuple(expected, got, path):
         got = tuple(got)
     if not isinstance(got, tuple | list):
         return Difference("kind", f"It returned {describe(got)}, expected "
-                                  f"{len(expected)} values: a tuple.", path=path)
+                                  f"{_values(len(expected))}: a tuple.", path=path)
     if len(got) != len(expected):
-        return Difference("kind", f"It returned {len(got)} values, expected {len(expected)}.",
-                          path=path)
+        return Difference("kind", f"It returned {_values(len(got))}, expected {len(expected)}.",
+                          _first_string_that_differs(expected, got), path=path)
     for i, (e, g) in enumerate(zip(expected, got)):
         difference = compare(e, g, f"{path}[{i}]")
         if difference:
@@ -124,13 +124,26 @@ def _compare_tuple(expected, got, path):
     return None
 
 
+def _values(count):
+    return f"{count} value{'' if count == 1 else 's'}"
+
+
+def _first_string_that_differs(expected, got):
+    """Of two lists of strings of different length, such as the layers of networks, where they part; else ""."""
+    if not all(type(v) is str for v in (*expected, *got)):
+        return ""
+    i = next((i for i, (e, g) in enumerate(zip(expected, got)) if e != g), min(len(expected), len(got)))
+    g, e = (repr(values[i][:200]) if i < len(values) else "nothing" for values in (got, expected))
+    return f"The first that differs is [{i}]: it returned {g}, expected {e}."
+
+
 def _compare_plain(expected, got, path):
     kind = bool if isinstance(expected, bool | np.bool_) else type(expected)
     if isinstance(got, np.bool_):
         got = bool(got)
     if type(got) is not kind:
-        return Difference("kind", f"It returned {describe(got)}, expected a "
-                                  f"{kind.__name__}.", path=path)
+        wanted = "None" if expected is None else f"a {kind.__name__}"
+        return Difference("kind", f"It returned {describe(got)}, expected {wanted}.", path=path)
     if got != expected:
         return Difference("values", f"It returned {repr(got)[:200]}, expected {expected!r}.", path=path)
     return None

@@ -4,8 +4,9 @@
 # This notebook shows how the course works: what an exercise is, how its check talks to you, where to get a
 # hint, and how to hand in. It takes about fifteen minutes, needs no download, and its one exercise turns
 # green within a minute.
-#
-# **What you will be able to do**
+
+# %% [markdown]
+# ## What you will be able to do
 #
 # - run a notebook from top to bottom and know what state it is in;
 # - complete an exercise, and read what its check says when it is wrong;
@@ -22,7 +23,7 @@
 # %%
 import numpy as np
 
-from cnnlab import check, data, hint, plots
+from cnnlab import check, course, data, hint, plots
 
 # %% [markdown]
 # An image is an array of numbers. This one is grey: one number per pixel, 0 for black, 1 for white. Its shape
@@ -169,6 +170,22 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # 5. Go on. An unfinished exercise says so, and the others can be done without it unless they use its function.
 
 # %% [markdown]
+# ## The way through the course
+#
+# A line in the map below leads to each notebook from those that it builds on. Seventeen rows are a long way; the map
+# also shows the short cuts.
+#
+# **Predict.** You want to know as soon as possible what a trained network looks at in an image. Which notebooks can you
+# leave out?
+
+# %%
+course.draw_map()
+
+# %% [markdown]
+# Follow the lines from 16 upwards: 09, 08, 06, 05, and from there one by one to 00. So 07 can wait, and so can 10 to 15.
+# The notebooks up to 08 need NumPy alone; those after it use PyTorch.
+
+# %% [markdown]
 # ## Summary
 #
 # | to do | how |
@@ -179,8 +196,11 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # | get help | `hint("id")`, up to four times |
 # | see your points | the first line of its check |
 # | hand in | save, then *Submit* or give the file to your instructor |
+
+# %% [markdown]
+# ## Where to read more
 #
-# **Where to read more.** On why this course asks you to predict before you run: Crouch, Fagen, Callan and Mazur,
-# *Classroom demonstrations: Learning tools or entertainment?*, American Journal of Physics, 2004. On the tool that
-# grades: Project Jupyter et al., *nbgrader: A Tool for Creating and Grading Assignments in the Jupyter Notebook*,
-# Journal of Open Source Education, 2019.
+# - Catherine Crouch, Adam Fagen, Paul Callan and Eric Mazur, *Classroom demonstrations: learning tools or
+#   entertainment?*, American Journal of Physics, 2004: why this course asks you to predict before you run.
+# - Project Jupyter and others, *nbgrader: a tool for creating and grading assignments in the Jupyter notebook*,
+#   Journal of Open Source Education, 2019: the tool that grades.

@@ -35,9 +35,9 @@ from cnnlab.data import digits, grey, photo
 #
 # $$y = w_0x_0 + w_1x_1 + \dots + w_{M-1}x_{M-1} + b$$
 #
-# $N$ such units side by side make a **dense** layer, also called *fully connected*. Its weights form a table
-# $W$ with a row for each unit and a column for each pixel, so the whole layer is $y = Wx + b$. Weights and
-# biases are its **parameters**: nobody sets them, they are learned from examples.
+# $N$ such units side by side make a **dense** layer, also called *fully connected* or *linear*. Its weights
+# form a table $W$ with a row for each unit and a column for each pixel, so the whole layer is $y = Wx + b$. Weights
+# and biases are its **parameters**: nobody sets them, they are learned from examples.
 
 # %%
 image = np.array([[0.0, 1, 2], [3, 4, 5]])                            # 2x3 pixels
@@ -244,7 +244,7 @@ check("locally_connected", locally_connected)
 # %% [markdown]
 # ## Idea 2: shared weights
 #
-# If the same features recur anywhere, a unit that finds an upright edge is of use in every place. Why should
+# If the same features recur anywhere, a unit that finds a vertical edge is of use in every place. Why should
 # each place learn it anew? Give **all units the same weights** and the same bias. The weights are then called a
 # **kernel**.
 
@@ -362,7 +362,8 @@ print("output moves along with the digit:", moves_along)
 # kernels made by hand; a network learns its own.
 
 # %%
-kernels = {"upright edges": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "level edges": [[-1, -2, -1], [0, 0, 0], [1, 2, 1]],
+kernels = {"vertical edges": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
+           "horizontal edges": [[-1, -2, -1], [0, 0, 0], [1, 2, 1]],
            "slanting edges": [[0, 1, 2], [-1, 0, 1], [-2, -1, 0]], "spots": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]}
 tower = china[:420].reshape(105, 4, 160, 4).mean(axis=(1, 3))[5:85, 15:95]     # (80, 80)
 maps = {name: convolution(tower, np.array(k, dtype=float)) for name, k in kernels.items()}
@@ -703,7 +704,7 @@ check("weights_for_shuffled", weights_for_shuffled)
 # from the shuffled ones, with the same weights in other places. It never knew which pixels are neighbours.
 #
 # A convolution cannot follow: its window reads nine pixels that have nothing to do with each other. Below, the
-# dense layer from before and an upright-edge kernel, on the digit and on its shuffled copy.
+# dense layer from before and a vertical-edge kernel, on the digit and on its shuffled copy.
 
 # %%
 order = np.random.default_rng(5).permutation(here.size)

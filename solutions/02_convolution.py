@@ -113,8 +113,7 @@ animation.reflect_and_shift(box, ramp, span=(-1.2, 2.2))
 #
 # Use loops. `np.convolve` would pass, and you would miss the point.
 #
-# If you are stuck, run `hint("convolve1d")` in a cell of your own; run it again for more. Every exercise has
-# four hints under its name.
+# If you are stuck, run `hint("convolve1d")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:convolve1d"]
 def convolve1d(x, h):
@@ -823,7 +822,7 @@ plt.show()
 # win. Divide by both lengths, and the cosine remains: 1 at the eye and less everywhere else.
 #
 # A convolutional layer uses the plain response. So "this kernel responds strongly" can mean a good match,
-# or a bright window. Notebook 07 comes back to this with normalisation.
+# or a bright window. Normalisation, in notebook 07, can take the brightness out.
 
 # %% [markdown]
 # ## The convolution theorem
@@ -968,7 +967,7 @@ for layer, row in ratios.items():
 #
 # Fewer multiplications is not yet less time. The spectra of small kernels are as large as the image and
 # must be stored and moved. Today libraries mostly run small kernels as matrix products (notebooks 04 and
-# 17) or with Winograd's minimal filtering (Lavin & Gray, 2016), and keep the FFT for large kernels.
+# 17) or with Winograd's minimal filtering (Lavin and Gray, 2016), and keep the FFT for large kernels.
 
 # %% [markdown]
 # ## Summary
@@ -994,13 +993,13 @@ for layer, row in ratios.items():
 # %% [markdown]
 # ## Where to read more
 #
-# - J. W. Cooley, J. W. Tukey: *An Algorithm for the Machine Calculation of Complex Fourier Series*, 1965.
-#   The FFT.
-# - D. Marr, E. Hildreth: *Theory of Edge Detection*, 1980. Gaussians, Laplacians and what edges are for.
-# - Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: *Gradient-Based Learning Applied to Document Recognition*,
-#   1998. Learned kernels in place of designed ones.
-# - M. Mathieu, M. Henaff, Y. LeCun: *Fast Training of Convolutional Networks through FFTs*, 2014.
-# - A. Lavin, S. Gray: *Fast Algorithms for Convolutional Neural Networks*, 2016. Winograd's filtering for
-#   small kernels.
-# - I. Goodfellow, Y. Bengio, A. Courville: *Deep Learning*, 2016, chapter 9. Says plainly that libraries
-#   cross-correlate.
+# - James Cooley and John Tukey, *An algorithm for the machine calculation of complex Fourier series*, 1965:
+#   the FFT.
+# - David Marr and Ellen Hildreth, *Theory of edge detection*, 1980: Gaussians, Laplacians and what edges are for.
+# - Yann LeCun, Léon Bottou, Yoshua Bengio and Patrick Haffner, *Gradient-based learning applied to document
+#   recognition*, 1998: learned kernels in place of designed ones.
+# - Michael Mathieu, Mikael Henaff and Yann LeCun, *Fast training of convolutional networks through FFTs*, 2014.
+# - Andrew Lavin and Scott Gray, *Fast algorithms for convolutional neural networks*, 2016: Winograd's filtering
+#   for small kernels.
+# - Ian Goodfellow, Yoshua Bengio and Aaron Courville, *Deep learning*, 2016, chapter 9: says plainly that
+#   libraries cross-correlate.

@@ -106,8 +106,7 @@ plt.show()
 #
 # All arguments are ints, and at least one window fits. Return an int: `5`, not `5.0`.
 #
-# If you are stuck, run `hint("output_size")` in a cell of your own, and again for more. Every exercise has
-# four hints under its name.
+# If you are stuck, run `hint("output_size")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:output_size"]
 def output_size(size, kernel_size, stride=1, padding=0, dilation=1):

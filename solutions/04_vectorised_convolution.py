@@ -120,8 +120,7 @@ animation.patches_as_rows(two_channels, two_filters)
 # A loop over the positions is right. One over the kH·kW pixels of a window is right and fast: each step
 # copies one pixel of **all** windows.
 #
-# If you are stuck, run `hint("im2col")` in a cell of your own, and again for more. Every exercise has four
-# hints under its name.
+# If you are stuck, run `hint("im2col")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:im2col"]
 def im2col(x, kernel_size, stride=1, padding=0):

@@ -65,8 +65,7 @@ plt.show()
 # - Return a tuple of four numbers: the gradients of $L$ with respect to x, y, z and w, in this order.
 # - If z = w, the whole gradient of the maximum goes to z.
 #
-# If you are stuck, run `hint("gate_gradients")` in a cell of your own, and again for more. Every exercise has
-# four hints under its name.
+# If you are stuck, run `hint("gate_gradients")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:gate_gradients"]
 def gate_gradients(x, y, z, w, upstream):
@@ -550,9 +549,9 @@ print(f"stamped {stamped.shape}, collected {collected.shape}, largest difference
 # ## The same thing as a matrix
 #
 # Notebook 01 wrote a convolution as $y = T x$, with a banded matrix. For any product with a matrix, the chain rule
-# gives $\text{dx} = T^\mathsf{T}\,\text{dy}$.
+# gives $\text{dx} = T^\top\,\text{dy}$.
 #
-# **Predict.** Each row of $T$ holds the kernel, once. What does each row of $T^\mathsf{T}$ hold?
+# **Predict.** Each row of $T$ holds the kernel, once. What does each row of $T^\top$ hold?
 
 # %%
 def as_matrix(forward, size):
@@ -569,8 +568,8 @@ T = as_matrix(three_weights, 5)                                      # (3, 5)
 plots.grids(T, T.T, titles=["T, from 5 pixels to 3 outputs", "T transposed"], vmin=0, vmax=3)
 
 # %% [markdown]
-# In $T$ the kernel 1, 2, 3 runs along the rows, one step further in each: reading windows. In $T^\mathsf{T}$ it
-# runs **down** the columns, which is stamping. Along a row of $T^\mathsf{T}$ stands 3, 2, 1, the rotated kernel,
+# In $T$ the kernel 1, 2, 3 runs along the rows, one step further in each: reading windows. In $T^\top$ it
+# runs **down** the columns, which is stamping. Along a row of $T^\top$ stands 3, 2, 1, the rotated kernel,
 # cut off at the border: collecting. Both ways of computing `dx` are there, depending on how you read it.
 
 # %%
@@ -587,9 +586,9 @@ print(f"⟨Tx, dy⟩ = {forwards:.12f}\n⟨x, Tᵀdy⟩ = {backwards:.12f}")
 # In two dimensions too. The second pair of numbers is the test of notebook 04 for an adjoint: multiply either the
 # outputs with `dy` or the inputs with `dx`, and the sum is the same.
 #
-# A layer whose *forward* pass is this $T^\mathsf{T}$ is called a **transposed convolution**. It makes maps larger
+# A layer whose *forward* pass is this $T^\top$ is called a **transposed convolution**. It makes maps larger
 # and comes back in notebook 15. Some texts say "deconvolution", but it does not undo a convolution:
-# $T^\mathsf{T}T$ is not the identity.
+# $T^\top T$ is not the identity.
 
 # %% [markdown]
 # ## Checking a gradient
@@ -1021,7 +1020,7 @@ print(f"distance from the photograph: blurred {blurred_distance:.3f}, grey {dist
 # | gradient of a pixel | full convolution of dy with the kernel: $\sum \text{dy}(r - a, c - b)\,k(a, b)$ |
 # | by stamping | kernel upright, add, never overwrite |
 # | by collecting | kernel rotated, channels swapped, dy padded by $k - 1$ |
-# | as a matrix | $T^\mathsf{T}$: transposed convolution |
+# | as a matrix | $T^\top$: transposed convolution |
 # | padding | crop the gradient of the padded image |
 # | stride $s$ | put $s - 1$ zeros between the elements of dy |
 # | a pixel no window reads | gradient exactly 0 |

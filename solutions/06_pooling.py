@@ -157,7 +157,7 @@ print(four)
 # - return a new array (N, C, H_out, W_out), float64.
 #
 # Loops over the output are fine. Three parts: without `stride`, with it, and with padding and pairs. If you
-# are stuck, run `hint("max_pool2d")` in a cell of your own.
+# are stuck, run `hint("max_pool2d")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:max_pool2d"]
 def max_pool2d(x, kernel_size, stride=None, padding=0):
@@ -317,8 +317,8 @@ print(f"in {unseen:.0%} of the windows the strongest response is negative, and t
 # responses there are among the strongest; in 48 % of the windows the strongest response is one it does not see.
 #
 # L2 keeps both signs and lets every pixel have a say. It shows how much edge there is in a window, and no longer which
-# way it goes. After a ReLU there are no negative values any more: in what is left, nothing cancels and the maximum
-# misses nothing.
+# way it goes. After a ReLU, which sets negative values to 0 (notebook 08), nothing cancels and the maximum misses
+# nothing.
 
 # %% [markdown]
 # ## L2 pooling over features
@@ -379,8 +379,8 @@ plt.show()
 # %% [markdown]
 # Each response swings between −1 and 1, and one is zero when the other is largest. The L2 pool stays at 1:
 # $\sin^2 + \cos^2 = 1$. It answers to "stripes of this width" wherever they are. This is the *energy model*
-# of Adelson and Bergen (1985), and a usual description of the complex cells that Hubel and Wiesel found: a
-# simple cell depends on the exact place of a bar, a complex cell does not.
+# of Adelson and Bergen (1985), and a usual description of the complex cells that Hubel and Wiesel found
+# (notebook 01).
 
 # %% [markdown]
 # ## Backward through the maximum
@@ -410,17 +410,17 @@ animation.max_pooling(tied, 3, stride=2, dy=from_above)
 #
 # Write `max_pool2d_backward(dy, x, kernel_size, stride=None, padding=0)`.
 #
-# - `dy` (N, C, H_out, W_out), float64: the gradient of the loss by the output of `max_pool2d(x, kernel_size,
-#   stride, padding)`;
+# - `dy` (N, C, H_out, W_out), float64: the gradient of the loss with respect to the output of
+#   `max_pool2d(x, kernel_size, stride, padding)`;
 # - the other arguments are the ones of that call;
-# - return the gradient by `x`, (N, C, H, W), float64. Padding gets nothing, and overlaps add up;
+# - return the gradient of `x`, (N, C, H, W), float64. Padding gets nothing, and overlaps add up;
 # - where several values of a window are equal and the largest, the first in row-major order gets everything.
 #
 # Four parts of a point each: one winner without overlap, ties, overlaps, and padding with pairs.
 
 # %% tags=["exercise:max_pool2d_backward"]
 def max_pool2d_backward(dy, x, kernel_size, stride=None, padding=0):
-    """The gradient by the input of max pooling; of equal maxima the first in row-major order gets it.
+    """The gradient of the input of max pooling; of equal maxima the first in row-major order gets it.
 
     dy (N, C, H_out, W_out), x (N, C, H, W), float64; kernel_size, stride and padding as in max_pool2d.
     Returns (N, C, H, W) float64.
@@ -483,14 +483,14 @@ print(f"{tied_share:.0%} of the windows have a tie; {empty_share / tied_share:.0
 #
 # Write `avg_pool2d_backward(dy, x_shape, kernel_size, stride=None, padding=0)`.
 #
-# - `dy` (N, C, H_out, W_out), float64: the gradient by the output of `avg_pool2d` with these settings and
+# - `dy` (N, C, H_out, W_out), float64: the gradient of the output of `avg_pool2d` with these settings and
 #   `count_include_pad=True`;
 # - `x_shape`: the tuple (N, C, H, W);
-# - return the gradient by the input, (N, C, H, W), float64. What goes to the padding is dropped.
+# - return the gradient of the input, (N, C, H, W), float64. What goes to the padding is dropped.
 
 # %% tags=["exercise:avg_pool2d_backward"]
 def avg_pool2d_backward(dy, x_shape, kernel_size, stride=None, padding=0):
-    """The gradient by the input of average pooling, padding counted.
+    """The gradient of the input of average pooling, padding counted.
 
     dy (N, C, H_out, W_out) float64; x_shape (N, C, H, W); kernel_size, stride and padding as in avg_pool2d.
     Returns (N, C, H, W) float64.
@@ -532,7 +532,7 @@ print(f"sums: max {by_max.sum():g}, average {by_average.sum():.3f}")
 # ## A layer
 #
 # Layers of this course have two methods. `forward(x)` returns the output and remembers what the gradient will
-# need; `backward(dy)` takes the gradient by the output and returns the one by the input. `Conv2d` in notebook
+# need; `backward(dy)` takes the gradient of the output and returns that of the input. `Conv2d` in notebook
 # 05 also kept the gradients of its weights; a pooling layer has none.
 
 # %% [markdown]
@@ -541,7 +541,7 @@ print(f"sums: max {by_max.sum():g}, average {by_average.sum():.3f}")
 # Write the class `MaxPool2d(kernel_size, stride=None, padding=0)`:
 #
 # - `forward(x)` returns what `max_pool2d` gives;
-# - `backward(dy)` returns the gradient by the `x` of the **latest** `forward`. It may be called more than
+# - `backward(dy)` returns the gradient of the `x` of the **latest** `forward`. It may be called more than
 #   once after one `forward`, and each call gives its own answer.
 #
 # You may call your functions.
@@ -593,7 +593,7 @@ class AvgPool2d:
 
 # %%
 def numerical_gradient(layer, x, dy, step=1e-3):
-    """The gradient of (layer.forward(x) * dy).sum() by x, from differences in both directions."""
+    """The gradient of (layer.forward(x) * dy).sum() with respect to x, from differences in both directions."""
     dx = np.zeros(x.shape)
     for place in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()

@@ -3,8 +3,8 @@
 #
 # A deep network trains well only while the numbers in it keep a sensible size. Batch normalisation sees to
 # that, and it is the first layer in this course that behaves differently in training and in use. Around it
-# stand four older means against overfitting: local response normalisation, dropout, weight decay and data
-# augmentation, all of them parts of AlexNet.
+# stand four older parts of AlexNet: local response normalisation, and three means against overfitting, which is
+# to learn the training images by heart: dropout, weight decay and data augmentation.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -98,8 +98,7 @@ print(f"after 30 layers, scale 1.25 over scale 1: {growth:.0f}; 1.25 to the powe
 # - a feature may be constant over the batch;
 # - return (N, D), float64.
 #
-# If you are stuck, run `hint("batch_norm_dense")` in a cell of your own, and again for more. Every exercise
-# has four hints under its name.
+# If you are stuck, run `hint("batch_norm_dense")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:batch_norm_dense"]
 def batch_norm_dense(x, gamma, beta, eps=1e-5):
@@ -159,7 +158,7 @@ plt.show()
 # - **Batch norm** (2015): one channel, all images.
 # - **Layer norm** (Ba et al., 2016): one image, all channels.
 # - **Instance norm** (Ulyanov et al., 2016): one image, one channel.
-# - **Group norm** (Wu & He, 2018): one image, a block of neighbouring channels.
+# - **Group norm** (Wu and He, 2018): one image, a block of neighbouring channels.
 #
 # Every one of them includes all positions. Only batch norm joins images; the other three treat each image on
 # its own, so to them the rest of the batch does not matter.
@@ -224,8 +223,8 @@ for name, means in brightness.items():
 # %% [markdown]
 # Batch norm keeps the differences between images: the flower stays dark, with a mean of −0.46, and the garden
 # bright, with 0.58. Instance norm gives every image mean 0 and standard deviation 1; which one was dark can
-# no longer be told. That is welcome where contrast is a nuisance, as in style transfer, and a loss where it
-# carries information.
+# no longer be told. That is welcome where brightness and contrast are a nuisance, as in style transfer or when
+# a kernel answers to a bright window (notebook 02), and a loss where they carry information.
 #
 # With a batch of one image, batch norm **is** instance norm. That is how the cell computed it.
 
@@ -601,9 +600,9 @@ print("largest difference:", ", ".join(f"{gap:.2g} in {mode} mode" for mode, gap
 # %% [markdown]
 # ## Folded away
 #
-# In evaluation mode the statistics are fixed numbers. Then batch norm is an affine map of each channel, the
-# convolution before it is affine too, and the two together are **one** convolution with other weights. At
-# inference batch norm costs nothing.
+# In evaluation mode the statistics are fixed numbers. Then batch norm multiplies each channel by one number and
+# adds another. The convolution before it multiplies and adds too, and the two together are **one** convolution
+# with other weights. In use batch norm costs nothing.
 
 # %% [markdown]
 # ### Exercise: fold
@@ -651,10 +650,10 @@ print(f"largest difference between one layer and two: {fold_error:.0e}")
 # %% [markdown]
 # ## Does it help?
 #
-# A network of six layers of 64 units, without and with batch norm, learns the digits in 150 steps. The
-# learning rate is varied, and the weights start either well scaled (He) or at half of that. A table (N, D) is
-# a batch of maps of one pixel, so your layer serves as it is. Where batch norm is left out, a bias takes its
-# place.
+# A network of six layers of 64 units, without and with batch norm, learns the digits in 150 steps. Its loss,
+# the cross-entropy, is the subject of notebook 08. The **learning rate**, the factor of the gradient in a step,
+# is varied, and the weights start either well scaled (He) or at half of that. A table (N, D) is a batch of maps
+# of one pixel, so your layer serves as it is. Where batch norm is left out, a bias takes its place.
 
 # %%
 class AddBias(BatchNorm2d):
@@ -879,8 +878,8 @@ plt.show()
 # changes. Channel 6 itself, ten times as strong as before, comes out only 1.3 times as strong. The channels
 # at the ends come out a little higher, because they have fewer neighbours.
 #
-# AlexNet's authors measured 1.4 points less top-1 error with it. Two years later VGG found no gain, and batch
-# norm replaced it.
+# AlexNet's authors measured 1.4 points less error with it (top-1; notebook 10). Two years later VGG found no
+# gain, and batch norm replaced it.
 
 # %% [markdown]
 # ## Dropout
@@ -954,7 +953,7 @@ print(f"standard deviation of one pass: {spread.mean():.2f} times the pixel")
 #
 # This is gradient descent on $L + \frac\lambda2\lVert w\rVert^2$, so large weights must earn their place.
 # AlexNet used λ = 0.0005, and its authors wrote that it lowered even the training error. (With plain SGD the
-# penalty and the decay are the same; with Adam they are not: Loshchilov & Hutter, 2019.)
+# penalty and the decay are the same; with Adam they are not: Loshchilov and Hutter, 2019.)
 #
 # Before batch norm it acts differently. The output does not depend on the scale of the weights, so shrinking
 # them restricts nothing.

@@ -213,7 +213,7 @@ print(f"{sparse_c3:,} parameters; each map of S2 is read {connected.sum(axis=0)}
 # suits a GPU better.
 
 # %% [markdown]
-# **3. A squashing function.** Behind each layer up to F6 comes $f(a) = 1.7159\,\tanh(\tfrac{2}{3}a)$, where today
+# **3. A squashing function.** After each layer up to F6 comes $f(a) = 1.7159\,\tanh(\tfrac{2}{3}a)$, where today
 # stands ReLU.
 #
 # **Predict.** The two numbers look arbitrary. What might $f(1)$ be?
@@ -262,9 +262,9 @@ print(f"together {trainable:,}, and {fixed} fixed numbers in the outputs")
 # %% [markdown]
 # ## The layers that are missing
 #
-# You have built `Conv2d` and `MaxPool2d`. A layer here is an object with two methods: `forward(x)` returns the output
-# and keeps what is needed later; `backward(dy)` takes the gradient of the loss with respect to the output and returns
-# the one with respect to the input. A layer with parameters then also holds `grad_weight` and `grad_bias`.
+# You have built `Conv2d` and `MaxPool2d`. As there, `forward(x)` returns the output and keeps what is needed later;
+# `backward(dy)` takes the gradient of the loss with respect to the output and returns the one with respect to the
+# input. A layer with parameters then also holds `grad_weight` and `grad_bias`.
 
 # %% [markdown]
 # ### Exercise: a fully connected layer
@@ -402,9 +402,10 @@ check("cross_entropy", CrossEntropyLoss)
 # %% [markdown]
 # ## How large the first weights should be
 #
-# Weights start as random numbers, or all units of a layer would learn the same. Of which size? Below, random data with
-# root mean square 1 passes through twelve fully connected layers of width 256, each followed by ReLU. The weights are
-# normal, with standard deviation ½, 1 or 2 times $\sqrt{2/256}$.
+# Weights start as random numbers, or all units of a layer would learn the same. Of which size? In notebook 07 a wrong
+# one multiplied from layer to layer. Here random data with root mean square 1 passes through twelve fully connected
+# layers of width 256, each followed by ReLU. The weights are normal, with standard deviation ½, 1 or 2 times
+# $\sqrt{2/256}$.
 #
 # **Predict.** By which factor does the signal change over twelve layers in each of the three cases?
 
@@ -447,16 +448,22 @@ print("tanh, mean slope in the last layer:", {s: f"{v:.2f}" for s, v in slopes.i
 #
 # tanh cannot explode; too large weights drive it to ±1 instead. There its slope, with which every gradient is
 # multiplied, is near 0: on average 0.22 in the last layer at scale 4, and a gradient meets twelve such layers.
+
+# %% [markdown]
+# Where does the 2/256 come from? An output adds up as many products as it has inputs, its **fan-in**. If the weights
+# are independent, with mean 0 and variance $\sigma^2$, and the inputs have the mean square $m$, each product has the
+# mean square $\sigma^2 m$, and the sum has $\text{fan-in}\cdot\sigma^2 m$. The sum is as often negative as positive, so
+# ReLU leaves half of that. It is $m$ again if $\sigma^2 = 2/\text{fan-in}$.
 #
-# - **Kaiming** (He et al., 2015), for ReLU: standard deviation $\sqrt{2/\text{fan-in}}$;
-# - **Xavier** (Glorot and Bengio, 2010), for tanh: $\sqrt{2/(\text{fan-in} + \text{fan-out})}$, a compromise between
-#   the way forward and the way back.
+# - **Kaiming** or He (He et al., 2015), for ReLU: standard deviation $\sqrt{2/\text{fan-in}}$;
+# - **Xavier** or Glorot (Glorot and Bengio, 2010), for tanh: $\sqrt{2/(\text{fan-in} + \text{fan-out})}$, a compromise
+#   between the way forward and the way back.
 
 # %% [markdown]
 # ### Exercise: Kaiming's standard deviation
 #
-# The fan-in is the number of inputs that one output adds up. Write `kaiming_std(shape)`, the standard deviation
-# $\sqrt{2/\text{fan-in}}$ for a weight of this shape.
+# Write `kaiming_std(shape)`, the standard deviation $\sqrt{2/\text{fan-in}}$ for a weight of this shape. The fan-in is
+# the number of inputs that one output adds up.
 #
 # `shape` is a tuple of ints: `(out, in)` for a fully connected layer, `(C_out, C_in, kH, kW)` for a convolution.
 # Return a float.
@@ -701,12 +708,12 @@ plt.show()
 # A common bug to try it on: softmax is applied to the logits, and the result goes into a loss that applies softmax
 # again.
 #
-# **Predict.** Behind the first softmax all values lie between 0 and 1. How small can the loss become at best, when the
+# **Predict.** After the first softmax all values lie between 0 and 1. How small can the loss become at best, when the
 # right class has 1 and the nine others 0?
 
 # %%
 class SoftmaxBefore(layers.CrossEntropyLoss):
-    """The bug: a softmax in front of a loss that has its own."""
+    """The bug: a softmax before a loss that has its own."""
 
     def forward(self, logits, labels):
         e = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -933,8 +940,8 @@ print("correlation of neighbouring weights:", ", ".join(f"{name} {value:.2f}" fo
 # random. Neighbouring weights have moved together, so the change is made of light and dark areas rather than of single
 # cells. A light area beside a dark one answers to edges, like the filters of notebook 02.
 #
-# Filters that differ from each other, even random ones, already carry information forward; the layers behind adapt to
-# them. Notebook 16 looks at the filters of larger networks.
+# Filters that differ from each other, even random ones, already carry information forward; the layers after them
+# adapt. Notebook 16 looks at the filters of larger networks.
 
 # %% [markdown]
 # Now send one test image through the network and look at the output of every stage. A larger value is darker.

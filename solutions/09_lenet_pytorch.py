@@ -162,6 +162,7 @@ for name, parameter in small.named_parameters():
 #   and without padding.
 # - C5, F6 and the output are `nn.Linear` with biases and 120, 84 and `classes` outputs.
 # - ReLU follows C1, C3, C5 and F6. Max pooling, 2×2 at stride 2, follows the ReLUs of C1 and C3.
+# - Make the layers in the order C1, C3, C5, F6, output: a later cell fills them in this order.
 # - `forward(x)`: x (N, channels, 32, 32) gives logits (N, classes).
 #
 # If you are stuck, run `hint("lenet_module")` in a cell of your own, and again for more.
@@ -254,7 +255,7 @@ def carry(arrays, net):
 
 # %% [markdown]
 # `copy_` writes into the parameter's own memory (a trailing `_` means *in place*), converts the dtype, and refuses a
-# wrong shape. If it does so here, your layers were made in another order than C1, C3, C5, F6, output.
+# wrong shape. If it does so here, your layers were not made in the order C1, C3, C5, F6, output.
 #
 # **Predict.** The same 32 images, the same weights, float64. Will the logits and the eleven numbers and arrays that
 # follow, loss and gradients, be equal? To the last digit?
@@ -290,7 +291,7 @@ for name in exact:
 # ## The order of flattening
 #
 # Weights also come from elsewhere. TensorFlow keeps the channels **last**: images are (N, H, W, C), kernels (kH, kW,
-# C_in, C_out), dense weights (in, out). For a kernel one `permute(3, 2, 0, 1)` is enough. The dense layer behind the
+# C_in, C_out), dense weights (in, out). For a kernel one `permute(3, 2, 0, 1)` is enough. The dense layer after the
 # flattening is the dangerous one, since its inputs were laid out in another order.
 #
 # Below, two channels of 2×3 pixels; each cell holds its place in the flattened row.
@@ -304,17 +305,17 @@ plots.grids(*first, *last.transpose(2, 0, 1), titles=titles, cell=0.5, vmin=0, v
 # %% [markdown]
 # ### Exercise: weights with the channels last
 #
-# Write `from_channels_last(dense, shape)`: turn the weight of a dense layer behind a flattening from the one convention
+# Write `from_channels_last(dense, shape)`: turn the weight of a dense layer after a flattening from the one convention
 # into the other.
 #
 # - `dense` is a tensor (H·W·C, out), float32. Its rows belong to the inputs in the order with the channels last: pixel
 #   by pixel, row by row, the channels of a pixel side by side;
 # - `shape` is a tuple `(C, H, W)` of ints;
-# - return a tensor (out, C·H·W), float32, for `nn.Linear` behind `x.flatten(1)` of maps (N, C, H, W).
+# - return a tensor (out, C·H·W), float32, for `nn.Linear` after `x.flatten(1)` of maps (N, C, H, W).
 
 # %% tags=["exercise:from_channels_last"]
 def from_channels_last(dense, shape):
-    """The weight of nn.Linear behind a flattening, from one of a network that keeps the channels last.
+    """The weight of nn.Linear after a flattening, from one of a network that keeps the channels last.
 
     dense (H·W·C, out); shape (C, H, W).  Returns (out, C·H·W), of the same dtype.
     """
@@ -1094,7 +1095,7 @@ print(f"in {second} of {len(wrong['p'])} the right answer comes second; {sure} t
 # Turn: LeNet bears ±15° almost without loss (95 % at 20° without distortions). Nothing in its architecture helps there;
 # it is the variety of the handwriting. Distorting by ±15° or 20° makes it safer.
 #
-# Place: convolution carries a shift along, and pooling forgives a pixel or two. But behind the flattening C5 has
+# Place: convolution carries a shift along, and pooling forgives a pixel or two. But after the flattening C5 has
 # weights of its own for each place, so at 5 pixels half is lost. A field of 100×100 is far beyond what shifted training
 # images can mend: find the digit and cut it out first, or slide the network over the field (notebook 15). A distortion
 # of 2 pixels then covers what the cutting leaves.
@@ -1125,7 +1126,7 @@ print(f"in {second} of {len(wrong['p'])} the right answer comes second; {sure} t
 # | array to tensor | `torch.tensor` copies, `torch.from_numpy` shares; NumPy is float64, PyTorch float32 |
 # | `loss.backward()` | walks the recorded graph and **adds** to `.grad` |
 # | a module | layers as attributes in `__init__`, the computation in `forward` |
-# | weights from elsewhere | compare outputs; behind a flattening the order of the inputs decides |
+# | weights from elsewhere | compare outputs; after a flattening the order of the inputs decides |
 # | a training step | `train()`, loss of logits, `zero_grad`, `backward`, `step` |
 # | a test | `eval()`, `no_grad`, count right answers over all batches |
 # | without a look at the image | loss $\ln K$, or the entropy of the labels; accuracy of the most frequent class |

@@ -69,8 +69,7 @@ print(f"{guessing:.1%}")
 #   count against the network;
 # - return a float from 0 to 1, not per cent.
 #
-# If you are stuck, run `hint("top_k_error")` in a cell of your own, and again for more. Every exercise has four hints
-# under its name.
+# If you are stuck, run `hint("top_k_error")` in a cell of your own, and again for more.
 
 # %% tags=["exercise:top_k_error"]
 def top_k_error(logits, labels, k):
@@ -157,7 +156,7 @@ plt.show()
 # - `"norm"`: changes no size, learns nothing, and reads only the pixel itself;
 # - `"flatten"`: all numbers in one row; `"linear"`: fully connected, with biases, on flat input.
 #
-# ReLU stands behind every layer that learns but the last; it changes no size and is not in the list.
+# ReLU follows every layer that learns but the last; it changes no size and is not in the list.
 
 # %%
 NORM, POOL, FLATTEN = ("norm", *[None] * 5), ("pool", None, 3, 2, 0, None), ("flatten", *[None] * 5)
@@ -232,7 +231,7 @@ print(f"{'in all':30}{total:12,}, in convolutions {in_convolutions:,}")
 # CONV1 has 96·(11·11·3 + 1) = 34,944, "35K" in lectures. FC6 has 37,752,832 of 62,378,344: it connects 9216 numbers
 # with 4096. All five convolutions together have 3,747,200.
 #
-# The paper and many lectures put the pooling and the normalisation behind CONV1 in different orders. The paper: first
+# The paper and many lectures put the pooling and the normalisation after CONV1 in different orders. The paper: first
 # NORM, then POOL. Lecture tables, and a widely used later copy of the network, have POOL first: a quarter of the
 # numbers to normalise. For sizes and parameters it makes no difference. Here the paper's order is used.
 
@@ -489,15 +488,13 @@ check("alexnet_features", AlexNetFeatures)
 # %% [markdown]
 # ## The fully connected part
 #
-# The maps are flattened: PyTorch lays out channel 0 row by row, then channel 1, and so on. The order does not matter to
-# a network that learns with it from the start. It matters as soon as weights come from elsewhere: frameworks that keep
-# channels last flatten pixel by pixel, and the same weights then meet the wrong numbers.
+# The maps are flattened: channel 0 row by row, then channel 1, and so on. The order does not matter to a network that
+# learns with it from the start. It matters as soon as weights come from elsewhere (notebook 09).
 
 # %% [markdown]
 # FC6 and FC7 hold most of the parameters, so here the network would learn the training images by heart. **Dropout**
-# with probability ½ works against it. It stands behind the ReLU of both: half of the 4096 outputs are set to 0, and
-# the others doubled. (In 2012 nothing was doubled in training, and everything halved in the test. On average that is
-# the same.)
+# with probability ½ works against it. It follows the ReLU of both: half of the 4096 outputs are set to 0, and the
+# others doubled. (In 2012 nothing was doubled in training, and everything halved in the test: notebook 07.)
 
 # %% [markdown]
 # ### Exercise: AlexNet's classifier
@@ -506,7 +503,8 @@ check("alexnet_features", AlexNetFeatures)
 #
 # - `forward(x)`: x (N, c_in, side, side), flattened in PyTorch's order, goes through FC6 and FC7, with `hidden`
 #   outputs each, and FC8, with `classes` outputs. All have biases;
-# - behind FC6 and behind FC7 come ReLU and then dropout with probability `p`, from 0 to 1, in training mode only;
+# - after FC6 and after FC7 come ReLU and then dropout with probability `p`, from 0 to 1, in training mode only, as
+#   `nn.Dropout` does it: what is kept is divided by 1 − p;
 # - return logits (N, classes): nothing follows FC8.
 #
 # The check uses `p=1` too. What must then come out in training mode?
@@ -538,8 +536,9 @@ check("alexnet_classifier", AlexNetClassifier)
 # ## The whole network
 #
 # In one tower its parameters take 250 MB in float32, and training needs several times that; on the meta device nothing.
-# `summary` prints the table that lectures show. A multiply-add is one multiplication with its addition. The last two
-# columns are the memory for one image: what a layer and its ReLU give, and what of it must be kept for the way back.
+# `summary` prints the table that lectures show. A **multiply-add** is one multiplication with its addition, so two of
+# the operations of notebook 04. The last two columns are the memory for one image: what a layer and its ReLU give, and
+# what of it must be kept for the way back.
 
 # %%
 def alexnet(groups=1):
@@ -661,8 +660,8 @@ print(f"largest difference {difference:.1g}; {zeros:,} weights of {weights:,} ar
 # | against overfitting | dropout ½, weight decay, augmentation: crops, mirror images, colours (notebook 07) |
 # | time | five to six days on two GTX 580, about 90 passes through 1.2 million images |
 #
-# It was the first network of this size with ReLU. An image is stored with 256×256 pixels and each time cut at random:
-# 32·32 positions, twice with the mirror image, make 2048 versions of it (counted with crops of 224).
+# It was the first network of this size with ReLU. The validation error is that on images kept aside from training, to
+# choose by (notebook 08).
 
 # %% [markdown]
 # ### Exercise: divide by ten on plateaus
@@ -889,7 +888,7 @@ for k in range(1, 6):
 # | CONV2 | 5×5, stride 1, padding 2 | 5×5, stride 2, no padding |
 # | CONV3, 4, 5 | 384, 384, 256 filters | 512, 1024, 512 filters |
 # | POOL | rounded down | rounded up |
-# | behind CONV1 and CONV2 | NORM, then POOL | POOL, then NORM |
+# | after CONV1 and CONV2 | NORM, then POOL | POOL, then NORM |
 
 # %% [markdown]
 # Everything else stays, the fully connected layers too. It was trained for twelve days on one GTX 580.

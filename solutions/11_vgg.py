@@ -40,7 +40,7 @@ torch.set_num_threads(1)  # the networks trained here are small: several threads
 # - **pooling**: the maximum of 2×2 at stride 2. It halves height and width, five times in all: 224 → 112 → 56 → 28 →
 #   14 → 7.
 #
-# There are 64 filters at first, and twice as many behind each pooling layer, up to 512. At the end come AlexNet's three
+# There are 64 filters at first, and twice as many after each pooling layer, up to 512. At the end come AlexNet's three
 # fully connected layers. What differs from network to network is only how many convolutions stand between two pooling
 # layers.
 #
@@ -179,8 +179,8 @@ for name, kernel_sizes in {"one 5×5": (5,), "two 3×3": (3, 3), "one 7×7": (7,
 # %% [markdown]
 # ## What a unit sees
 #
-# Pooling is a window too, 2 wide. And behind it two neighbouring units lie 2 pixels apart in the image, so the windows
-# of all later layers reach twice as far. Behind the next pooling layer it is 4 pixels, then 8.
+# Pooling is a window too, 2 wide. And after it two neighbouring units lie 2 pixels apart in the image, so the windows
+# of all later layers reach twice as far. After the next pooling layer it is 4 pixels, then 8.
 #
 # From here on a network is a **list**: a number stands for a 3×3 convolution with so many filters (and its ReLU),
 # `"M"` for a 2×2 max pooling. This is how the well-known libraries write VGG down.
@@ -198,7 +198,7 @@ for letter, config in CONFIGS.items():
 
 # %% [markdown]
 # D is the famous **VGG-16**, E is VGG-19: layers are counted where they have weights. C comes below. There is also
-# A-LRN, which is A with AlexNet's local response normalisation behind the first layer; it brought nothing (29.7 %
+# A-LRN, which is A with AlexNet's local response normalisation after the first layer; it brought nothing (29.7 %
 # instead of 29.6 % top-1 error), and VGG left it out.
 #
 # **Predict.** How large is the part of the 224×224 image that one unit of the last map of VGG-16 sees: a tenth of the
@@ -207,7 +207,7 @@ for letter, config in CONFIGS.items():
 # %% [markdown]
 # ### Exercise: receptive fields of a list
 #
-# Write `vgg_receptive_fields(config)`: how many pixels a unit sees along one axis, behind each entry of the list.
+# Write `vgg_receptive_fields(config)`: how many pixels a unit sees along one axis, after each entry of the list.
 #
 # - `config` is a tuple of ints and `"M"`: an int is a 3×3 convolution at stride 1, `"M"` a 2×2 pooling at stride 2;
 # - return a tuple of ints, one for each entry. As in notebook 03, think of an image without end, so padding does not
@@ -215,7 +215,7 @@ for letter, config in CONFIGS.items():
 
 # %% tags=["exercise:vgg_receptive_fields"]
 def vgg_receptive_fields(config):
-    """The receptive field behind each entry of a configuration list, along one axis.
+    """The receptive field after each entry of a configuration list, along one axis.
 
     config a tuple of ints and "M".  Returns a tuple of ints, one for each entry.
     """
@@ -287,9 +287,9 @@ plt.show()
 # Write the module `VGGBlock(c_in, c_out, kernel_sizes, batch_norm=False)`.
 #
 # - For each `k` of the tuple `kernel_sizes` (odd ints, at least one) a convolution: `k`×`k`, stride 1, padding
-#   `(k - 1) / 2`, **with bias, also in front of batch norm**. The first goes from `c_in` to `c_out` channels, the
+#   `(k - 1) / 2`, **with bias, also before batch norm**. The first goes from `c_in` to `c_out` channels, the
 #   others from `c_out` to `c_out`;
-# - behind each convolution an `nn.BatchNorm2d` if `batch_norm` is true, then ReLU;
+# - after each convolution an `nn.BatchNorm2d` if `batch_norm` is true, then ReLU;
 # - last a max pooling, 2×2 at stride 2, rounded down.
 #
 # Make the layers in the order of use: the check gives them weights in that order. `forward(x)` takes (N, c_in, H, W)
@@ -325,8 +325,8 @@ class VGGBlock(nn.Module):
 check("vgg_block", VGGBlock)
 
 # %% [markdown]
-# **Predict.** Batch norm subtracts the mean of each channel. What is then the gradient of the bias of a convolution in
-# front of it?
+# **Predict.** Batch norm subtracts the mean of each channel. What was then, in notebook 07, the gradient of the bias of
+# a convolution before it?
 
 # %%
 torch.manual_seed(0)
@@ -339,9 +339,9 @@ for number, (weight, bias) in enumerate(largest, 1):
     print(f"convolution {number}: largest gradient of a weight {weight:.1e}, of a bias {bias:.1e}")
 
 # %% [markdown]
-# It is zero; what you see are rounding errors. A constant that is added to a channel is taken away again with the mean.
-# Such a bias is useless, and later networks leave it out (`bias=False`). VGG with batch norm, as torchvision
-# distributes it, has kept it, so that its parameter counts include it. The exercises here follow that.
+# It is zero; what you see are rounding errors. Such a bias is useless, and later networks leave it out (`bias=False`).
+# VGG with batch norm, as torchvision distributes it, has kept it, so that its parameter counts include it. The
+# exercises here follow that.
 
 # %% [markdown]
 # Now B, C and D: their third block, from 128 to 256 channels.
@@ -370,8 +370,8 @@ for letter, kernel_sizes in third.items():
 #
 # Write `vgg_features(config, c_in=3, batch_norm=False)`. It returns a module.
 #
-# - An int in `config` stands for a 3×3 convolution with so many filters, stride 1, padding 1, with bias (also in front
-#   of batch norm), then `nn.BatchNorm2d` if `batch_norm` is true, then ReLU. The first reads `c_in` channels, each
+# - An int in `config` stands for a 3×3 convolution with so many filters, stride 1, padding 1, with bias (also before
+#   batch norm), then `nn.BatchNorm2d` if `batch_norm` is true, then ReLU. The first reads `c_in` channels, each
 #   other one what the one before gave;
 # - `"M"` stands for a max pooling, 2×2 at stride 2, rounded down.
 #
@@ -402,8 +402,7 @@ def vgg_features(config, c_in=3, batch_norm=False):
 check("vgg_features", vgg_features)
 
 # %% [markdown]
-# `torch.device("meta")` makes a network without its memory: it knows all sizes and holds no numbers. VGG-16's shapes,
-# in a moment and without half a gigabyte of weights:
+# The shapes of all four, in a moment and without half a gigabyte of weights for each, on the meta device (notebook 10):
 
 # %%
 with torch.device("meta"):
@@ -428,14 +427,14 @@ plt.show()
 
 # %% [markdown]
 # What the blocks of VGG-16 hold, to scale (a channel is drawn a quarter as thick as a pixel is wide), and what is left
-# behind the last pooling. Space shrinks while channels grow: each block's maps have a quarter of the pixels of the
+# after the last pooling. Space shrinks while channels grow: each block's maps have a quarter of the pixels of the
 # block before, and twice the channels, up to 512.
 
 # %% [markdown]
 # ## The classifier, and dropout that stops
 #
 # The features of all VGGs end with 512 maps of 7×7. They are flattened and go through three linear layers: 4096, 4096
-# and 1000 units. Behind the first two stand a ReLU and **dropout** with rate 0.5, as in AlexNet.
+# and 1000 units. After the first two come a ReLU and **dropout** with rate 0.5, as in AlexNet.
 #
 # Dropout (notebook 07) belongs to training. In PyTorch a module is told by `net.train()` or `net.eval()` which of the
 # two it is; forgetting `eval()` is among the commonest mistakes in practice, because nothing fails: the results are
@@ -458,7 +457,7 @@ plt.show()
 
 # %% tags=["exercise:vgg_classifier"]
 class VGGClassifier(nn.Module):
-    """Three linear layers on flattened features, with ReLU and dropout behind the first two.
+    """Three linear layers on flattened features, with ReLU and dropout after the first two.
 
     shape (C, H, W) of one image's features; hidden, classes ints; dropout two rates from 0 to 1.
     """
@@ -500,8 +499,8 @@ for mode, pair in [("training", dropped), ("evaluation", kept)]:
 # scores are always the same.
 #
 # PyTorch divides by the part that is kept while it trains, so that nothing is left to do afterwards. AlexNet's authors
-# did it the other way round: no division in training, and the outputs halved in evaluation. Weights from such a
-# training can be **converted** once: the layer behind the dropout gets its weights times $1 - p$, its bias stays.
+# did it the other way round (notebook 07), and halved the outputs in evaluation. Weights from such a training can be
+# **converted** once: the layer after the dropout gets its weights times $1 - p$, its bias stays.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -661,7 +660,7 @@ print(f"multiply-adds: {multiply_adds:,}; the linear layers do {100 * last_layer
 # the convolutions. Where height and width are halved and the channels doubled, in and out, the number of products stays
 # the same; in block 5 the channels are not doubled, and a layer costs a quarter.
 #
-# Notebook 12 averages each of the 512 maps to one number in place of flattening, and needs no such layer.
+# Notebook 12 averages each of the last maps to one number in place of flattening, and needs no such layer.
 
 # %% [markdown]
 # `cnnlab.summary` makes this table for any network, from the layers as they run. With `.lecture()` it counts as
@@ -733,7 +732,7 @@ print(f"{share_images} images: {activations:.1f} GB of activations, and 3 × {we
 #   C to C channels;
 # - each layer is a convolution with padding 1, without bias, followed by ReLU, and reads what the layer before gave;
 #   the first reads `x`;
-# - return a tensor (L,): for each layer the root mean square of **all** values behind its ReLU,
+# - return a tensor (L,): for each layer the root mean square of **all** values after its ReLU,
 #   $\sqrt{\text{mean}(y^2)}$.
 
 # %% tags=["exercise:activation_sizes"]
@@ -882,7 +881,7 @@ print(f"{curves.command}\n{curves.device}, {curves.date}; {curves.header['data']
 # | | |
 # |---|---|
 # | batch, momentum, weight decay | 256, 0.9, 5·10⁻⁴ |
-# | dropout | 0.5, behind the first two linear layers |
+# | dropout | 0.5, after the first two linear layers |
 # | learning rate | 10⁻², divided by 10 three times; 74 epochs |
 # | images | random 224×224 crops, shorter side scaled to 256, to 384 or at random from 256 to 512; flips, colours |
 # | first weights | B to E from a trained A; after submission also Glorot and Bengio's, without A |
@@ -944,7 +943,7 @@ print(f"{curves.command}\n{curves.device}, {curves.date}; {curves.header['data']
 # | activations | VGG-16: 15.2 million values, 61 MB an image; half of them in block 1 |
 # | multiply-adds | VGG-16: 15.5 billion, in the convolutions |
 # | dropout | only in training; `net.eval()` switches it off |
-# | bias in front of batch norm | useless: its gradient is 0 |
+# | bias before batch norm | useless: its gradient is 0 |
 # | first weights | standard deviation $\sqrt{2/\text{fan-in}}$ for ReLU, or batch norm |
 
 # %% [markdown]

@@ -130,8 +130,8 @@ check("naive_inception", naive_inception)
 # %% [markdown]
 # ## What it costs
 #
-# A convolution with k×k filters from $C$ to $F$ channels has $k^2CF$ weights, and at each of the $H \cdot W$ places of
-# its output each weight is multiplied once: $k^2CF \cdot HW$ multiply-adds. Biases are left out here.
+# A convolution with $n$ filters of k×k on $C$ channels has $k^2Cn$ weights, and at each of the $H \cdot W$ places of
+# its output each weight is multiplied once: $k^2Cn \cdot HW$ multiply-adds. Biases are left out here.
 #
 # Take a layer in the middle of a network: 28×28 places, 256 channels, and 128 filters 1×1, 192 filters 3×3, 96 filters
 # 5×5.
@@ -173,12 +173,12 @@ print(f"all: {naive_total / 1e6:5.0f} million, and {channels} channels go on")
 # %% [markdown]
 # ## The bottleneck
 #
-# A 1×1 convolution is a small fully connected layer over the channels, the same at every place: it mixes $C$ channels
-# into fewer. Put one **before** the expensive filters and let these work on what is left; put one **after** the
-# pooling, to choose how many of its channels go on.
+# A 1×1 convolution is a small fully connected layer over the channels, the same at every place (notebook 03): it
+# mixes $C$ channels into fewer. Put one **before** the expensive filters and let these work on what is left; put one
+# **after** the pooling, to choose how many of its channels go on.
 #
 # With $r$ channels in between, a 5×5 branch has $Cr + 25rn$ weights in place of $25Cn$. The large filters get cheaper
-# by the factor $C/r$; the 1×1 convolution in front has to be paid from that.
+# by the factor $C/r$; the 1×1 convolution before them has to be paid from that.
 
 # %% [markdown]
 # ### Exercise: the price with bottlenecks
@@ -199,7 +199,7 @@ def bottleneck_cost(c_in, n1, r3, n3, r5, n5, proj, height, width):
 check("bottleneck_cost", bottleneck_cost)
 
 # %% [markdown]
-# **Predict.** The same 128, 192 and 96 filters, with 64 channels in front of the 3×3, 64 in front of the 5×5 and 64
+# **Predict.** The same 128, 192 and 96 filters, with 64 channels before the 3×3, 64 before the 5×5 and 64
 # after the pooling. By which factor do the multiply-adds fall?
 
 # %%
@@ -327,7 +327,7 @@ print(f"after pooling {pooled_head:,}; on the flattened maps {flat_head:,}, {fla
 
 # %% [markdown]
 # One million against fifty. The pooled layer also takes maps of any size, and does not care where in the picture
-# something was found. The idea is from *Network in network* (Lin, Chen and Yan, 2013), as are the 1×1 convolutions.
+# something was found. The idea is from *Network in network* (Lin, Chen and Yan, 2014), as are the 1×1 convolutions.
 # The paper says that it gained 0.6 % of top-1 accuracy.
 
 # %% [markdown]
@@ -406,8 +406,8 @@ print(f"{first_loss:.3f} = 1.6 · ln 1000; one head alone would give {np.log(100
 # ## The whole network
 #
 # What comes before the modules is small and ordinary, and given here. The network of 2014 also has local response
-# normalisation at two places of this stem; notebook 10 showed what it does, and why it went out of use. It learns
-# nothing, so all counts stay the same.
+# normalisation at two places of this stem; notebooks 07 and 10 showed what it does, and why it went out of use. It
+# learns nothing, so all counts stay the same.
 
 # %%
 def stem(c_in, c1, c2, c3):
@@ -496,14 +496,14 @@ print(f"kept after training: {kept:,}, {60_965_224 / kept:.1f} times fewer than 
 # %%
 in_stem, on_the_way, poolings = 3, 2, 2 + 2 + 1  # convolutions of the stem; of the longest way through a module
 layers_in_all, depth = in_stem + 6 * len(MODULES) + 1, in_stem + on_the_way * len(MODULES) + 1
-print(f"{layers_in_all} layers with weights; one behind the other {in_stem} + {on_the_way}·{len(MODULES)} + 1 = {depth}, "
+print(f"{layers_in_all} layers with weights; one after another {in_stem} + {on_the_way}·{len(MODULES)} + 1 = {depth}, "
       f"with {poolings} poolings {depth + poolings}")
 
 # %% [markdown]
 # Depth is the **longest way** from the image to the scores, counted in layers that have weights. Branches side by side
-# count once: the longest way through a module is a 1×1 convolution and the 3×3 or 5×5 behind it, two layers. ReLU,
-# dropout and the auxiliary classifiers do not count, nor does pooling; with pooling the paper, too, comes to 27. VGG-16 and AlexNet
-# are counted in the same way, but they are chains: depth and number of layers are one thing there.
+# count once: the longest way through a module is a 1×1 convolution and the 3×3 or 5×5 after it, two layers. ReLU,
+# dropout and the auxiliary classifiers do not count, nor does pooling; with pooling the paper, too, comes to 27. VGG-16
+# and AlexNet are counted in the same way, but they are chains: depth and number of layers are one thing there.
 
 # %% [markdown]
 # ## What the heads are for
@@ -574,7 +574,7 @@ for start, share in shares.items():
 # %% [markdown]
 # ## A small one, trained
 #
-# The handwritten digits of notebook 08 are 8×8 pixels, too small for the stem. Three modules in front of a global
+# The handwritten digits of notebook 08 are 8×8 pixels, too small for the stem. Three modules before a global
 # average are enough for them.
 #
 # **Predict.** The LeNet of notebook 08 has 61,706 parameters and got more than 97 % of the digits kept for testing
@@ -657,8 +657,8 @@ plots.feature_maps({"digit": pictures[test][3].numpy(), **{k: v[3].numpy() for k
 # %% [markdown]
 # ## Where to read more
 #
-# - Christian Szegedy et al., *Going deeper with convolutions*, 2014 (CVPR 2015): section 4 is the module, table 1 the
-#   network, section 5 the auxiliary classifiers.
-# - Min Lin, Qiang Chen and Shuicheng Yan, *Network in network*, 2013: 1×1 convolutions and global average pooling.
-# - Christian Szegedy et al., *Rethinking the Inception architecture for computer vision*, 2015 (CVPR 2016): 5×5 as two
-#   3×3, and what the auxiliary classifiers really do.
+# - Christian Szegedy and others, *Going deeper with convolutions*, 2014 (CVPR 2015): section 4 is the module, table 1
+#   the network, section 5 the auxiliary classifiers.
+# - Min Lin, Qiang Chen and Shuicheng Yan, *Network in network*, 2014: 1×1 convolutions and global average pooling.
+# - Christian Szegedy and others, *Rethinking the Inception architecture for computer vision*, 2015 (CVPR 2016): 5×5 as
+#   two 3×3, and what the auxiliary classifiers really do.

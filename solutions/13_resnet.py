@@ -149,11 +149,11 @@ with torch.no_grad():
     cut = nn.Sequential(*copies_of_image, first, nn.ReLU(), second)(picture)
 largest, spoilt_by = (float((other - shallow).abs().max()) for other in (deeper, cut))
 negative = float((picture < 0).float().mean())
-print(f"20 more layers behind the first ReLU: largest difference {largest}")
+print(f"20 more layers after the first ReLU: largest difference {largest}")
 print(f"20 more layers before the first layer: {spoilt_by:.2f}; {negative:.0%} of the image are negative")
 
 # %% [markdown]
-# Behind a ReLU nothing is negative, so another ReLU changes nothing, and the difference is exactly 0. On the image
+# After a ReLU nothing is negative, so another ReLU changes nothing, and the difference is exactly 0. On the image
 # itself the first ReLU cuts off four fifths of the values.
 #
 # (Batch norm does not spoil this: its scale and shift can undo what it does.)
@@ -206,8 +206,8 @@ plt.show()
 
 # %% [markdown]
 # The second differs from the first by the orange line alone: the **skip**, or shortcut. It has no weights, and costs
-# one addition for each value. The boxes beside it are the **body**. Note where the last ReLU is: after the addition.
-# The two blocks on the right come later in this notebook.
+# one addition for each value. The boxes beside it are the **body** (BN is batch norm). Note where the last ReLU is:
+# after the addition. The two blocks on the right come later in this notebook.
 
 # %% [markdown]
 # ## When the shapes differ
@@ -398,9 +398,9 @@ for part, errors in residual_errors.items():
 print(f"{measured.command}; {measured.device}; {measured.date}")
 
 # %% [markdown]
-# Skips mend most of it. With 20 layers the error falls far below that of the plain network, and with 56 layers by about
-# half. After so few steps 56 residual layers are not better than 20 yet. In the paper, with thirty times as many steps,
-# they are.
+# Skips mend most of it. With 8 layers there was nothing to mend: the skips bring no gain. With 20 layers the error falls
+# far below that of the plain network, and with 56 layers by about half. After so few steps 56 residual layers are not
+# better than 20 yet. In the paper, with thirty times as many steps, they are.
 
 # %% [markdown]
 # The paper's full-size networks, with 32×32 pixels, all images and 64,000 steps, ended at these test errors: residual
@@ -446,8 +446,8 @@ plt.show()
 
 # %% [markdown]
 # The plain network of 20 layers and the residual one of 44 have nearly learned the digits. The plain one of 44 layers
-# is not far below the 2.30 of guessing, after the same number of steps on the same images. It has exactly as many
-# parameters as the residual one, and it is bad on its training images.
+# is nearer to the 2.30 of guessing than to them, after the same number of steps on the same images. It has exactly as
+# many parameters as the residual one, and it is bad on its training images.
 #
 # To try: more epochs; another seed; n = 5; `weight_decay=0`. One run with one seed proves little.
 
@@ -474,7 +474,7 @@ plt.show()
 
 # %% tags=["exercise:chain_gradients"]
 def chain_gradients(slopes):
-    """The derivatives of a chain's output for the input of each layer, without and with skips.
+    """The derivatives of a chain's output with respect to the input of each layer, without and with skips.
 
     slopes (L,).  Returns (plain, residual), each (L,).
     """
@@ -710,7 +710,7 @@ def pre_activation(x, weight1, weight2):
 check("pre_activation", pre_activation)
 
 # %% [markdown]
-# `nn.ReLU(inplace=True)` saves memory by overwriting its input. Behind a convolution or batch norm this is safe. At the
+# `nn.ReLU(inplace=True)` saves memory by overwriting its input. After a convolution or batch norm this is safe. At the
 # beginning of this body it is not.
 #
 # **Predict.** What does the unit give if its first ReLU works in place? Is there an error message?
@@ -957,7 +957,7 @@ print({kernel: f"{value:.0%}" for kernel, value in share.items()})
 # %% [markdown]
 # Each block that keeps the shape costs the same in every stage, 218 million: half the height, half the width, twice the
 # channels in and out. So the work is spread over the stages, and stage 3 has most because it has most blocks.
-# Parameters do not shrink with the image: 60 % of them are in stage 4. And the 1×1 kernels, which are there to save
+# Parameters do not shrink with the image: 59 % of them are in stage 4. And the 1×1 kernels, which are there to save
 # work, now do half of it.
 
 # %% [markdown]
@@ -984,7 +984,7 @@ print(f"{saving:,} multiply-adds; {by_paper:,} remain")
 # %% [markdown]
 # ### Exercise: channels of a dense block
 #
-# Write `dense_channels(c_in, growth, layers)`, all ints: the number of channels that each layer reads, and behind
+# Write `dense_channels(c_in, growth, layers)`, all ints: the number of channels that each layer reads, and after
 # them that of the block's output, which is everything side by side.
 #
 # Return a tuple of `layers + 1` ints.
@@ -1014,7 +1014,7 @@ print(f"weights of six 3×3 layers: dense {dense_weights:,}, on 64 channels that
 # %% [markdown]
 # The number of channels grows by the same amount with each layer, and so does the cost of a layer. In return a layer
 # can be narrow, since what was computed before is still there: with 32 new channels each, six layers have about as
-# many weights as six layers that add to 64 channels. (DenseNet-121 saves more, with a 1×1 bottleneck in front of each
+# many weights as six layers that add to 64 channels. (DenseNet-121 saves more, with a 1×1 bottleneck before each
 # 3×3, and halves the channels between its blocks.)
 
 # %% [markdown] tags=["written:why_skips:4"]
@@ -1064,7 +1064,7 @@ print(f"weights of six 3×3 layers: dense {dense_weights:,}, on 64 channels that
 # | question | answer |
 # |---|---|
 # | degradation | deeper plain networks have a higher *training* error: hard to optimise, not overfitted |
-# | why this need not be | shallow network + copying layers behind a ReLU: the same function, deeper |
+# | why this need not be | shallow network + copying layers after a ReLU: the same function, deeper |
 # | residual block | $y = \text{ReLU}(x + F(x))$; identity if $F = 0$; ReLU after the addition |
 # | skip where shapes differ | A: every stride-th pixel, zeros for new channels; B: 1×1 with the stride, batch norm |
 # | CIFAR networks | 6n + 2 layers: stem, 3 stages of n blocks, mean, fully connected; no parameters in the skips |

@@ -10,17 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from autograder.exercise import FORBIDDEN, Exercise, Mistake, call
+from autograder.exercises.draws import ints, quarters
 from cnnlab.probes import strided
-
-
-def ints(seed, *shape):
-    """Whole numbers from -4 to 4, as float64."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(float)
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
 
 
 def _tensor(a):

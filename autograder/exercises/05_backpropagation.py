@@ -10,28 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from autograder.exercise import Exercise, Mistake, call
+from autograder.exercises.draws import ints, pair, quarters, tensor
 from cnnlab.probes import strided
-
-
-def ints(seed, *shape):
-    """Whole numbers from -4 to 4, as float64."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(float)
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
-
-
-def pair(value):
-    return tuple(value) if isinstance(value, tuple | list) else (value, value)
-
-
-def tensor(array, **settings):
-    """A torch tensor in float64; torch takes no view with negative strides."""
-    import torch
-
-    return torch.tensor(np.array(array, dtype=float, order="C"), **settings)
 
 
 def torch_conv(x, weight, bias=None, stride=1, padding=0):
@@ -46,7 +26,7 @@ def torch_gradients(x, weight, dy, stride=1, padding=0):
     """dx, the gradient of the weights, and that of the biases, by torch's autograd."""
     import torch
 
-    x, weight = tensor(x, requires_grad=True), tensor(weight, requires_grad=True)
+    x, weight = tensor(x, grad=True), tensor(weight, grad=True)
     bias = torch.zeros(len(weight), dtype=torch.float64, requires_grad=True)
     torch.nn.functional.conv2d(x, weight, bias, stride, padding).backward(tensor(dy))
     return x.grad.numpy(), weight.grad.numpy(), bias.grad.numpy()
@@ -181,7 +161,7 @@ def skip_backward(x, a, b, dy):
     """Oracle: torch's autograd, whose ReLU has slope 0 at 0."""
     import torch
 
-    x, a, b = tensor(x, requires_grad=True), tensor(a, requires_grad=True), tensor(b, requires_grad=True)
+    x, a, b = tensor(x, grad=True), tensor(a, grad=True), tensor(b, grad=True)
     (x + torch.relu(a * x + b)).backward(tensor(dy))
     return x.grad.numpy(), a.grad.item(), b.grad.item()
 

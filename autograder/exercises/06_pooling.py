@@ -4,23 +4,19 @@ The oracle is torch's own pooling and its autograd on the CPU throughout; what a
 are exact are read off what torch does to an input rather than computed by a formula.
 """
 
+from functools import partial
 from textwrap import dedent
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from autograder.exercise import Exercise, Mistake, call
+from autograder.exercises import draws
+from autograder.exercises.draws import pair, tensor
 from cnnlab.probes import strided
 
-
-def ints(seed, *shape):
-    """Whole numbers from -6 to 6, as float64."""
-    return np.random.default_rng(seed).integers(-6, 7, shape).astype(float)
-
-
-def quarters(seed, *shape):
-    """Fractions from -3 to 3 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-12, 13, shape) / 4
+# Wider than elsewhere: windows should have few ties.
+ints, quarters = partial(draws.ints, most=6), partial(draws.quarters, most=3)
 
 
 def distinct(seed, *shape):
@@ -38,16 +34,6 @@ def negative(seed, *shape):
 def few_values(seed, *shape):
     """Whole numbers from -2 to 1, so that most windows have ties."""
     return np.random.default_rng(seed).integers(-2, 2, shape).astype(float)
-
-
-def pair(value):
-    return value if isinstance(value, tuple) else (value, value)
-
-
-def tensor(array, grad=False):
-    import torch
-
-    return torch.tensor(np.array(array, dtype=float, order="C"), requires_grad=grad)
 
 
 def out_size(size, kernel_size, stride, padding):

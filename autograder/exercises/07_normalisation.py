@@ -9,29 +9,13 @@ from textwrap import dedent
 import numpy as np
 
 from autograder.exercise import Exercise, Mistake, call
+from autograder.exercises.draws import ints, quarters, tensor
 from cnnlab.probes import strided
-
-
-def ints(seed, *shape):
-    """Whole numbers from -4 to 4, as float64."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(float)
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
 
 
 def column(*values):
     """One feature of several examples: (N, 1)."""
     return np.array(values, dtype=float)[:, None]
-
-
-def tensor(array):
-    """A NumPy array as a float64 tensor of its own."""
-    import torch
-
-    return torch.tensor(np.array(array, dtype=float, order="C"))
 
 
 def along_width(values, x):

@@ -9,28 +9,13 @@ from textwrap import dedent
 import numpy as np
 
 from autograder.exercise import FORBIDDEN, Exercise, Mistake, call
+from autograder.exercises.draws import ints, quarters, tensor
 from cnnlab.probes import strided
 
 # The exercises on what stands around the layers may import the course's layers: there is nothing in them to copy.
 # It must be so for at least one exercise, or the grader's room would be without cnnlab.layers, which this notebook
 # imports.
 LAYERS_ALLOWED = tuple(module for module in FORBIDDEN if module != "cnnlab.layers")
-
-
-def ints(seed, *shape):
-    """Whole numbers from -4 to 4, as float64."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(float)
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
-
-
-def tensor(array, grad=False):
-    import torch
-
-    return torch.tensor(np.array(array, dtype=float, order="C"), dtype=torch.float64, requires_grad=grad)
 
 
 # ---------------------------------------------------------------------------- network_table
@@ -336,7 +321,7 @@ SUBSAMPLE = Exercise(
         `x[:, :, ::2, 1::2]` is the upper right pixel of every window at once. To lie along the channels, an array of
         shape (C,) needs two more axes behind it."""),
         "The network learns how strongly to subsample. With a coefficient of ¼ the layer averages; with a large one, "
-        "and the squashing function behind it, the output is nearly ±1 and the layer decides rather than blurs. It "
+        "and the squashing function after it, the output is nearly ±1 and the layer decides rather than blurs. It "
         "costs two parameters a channel.",
     ])
 

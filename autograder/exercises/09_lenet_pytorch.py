@@ -5,25 +5,19 @@ NumPy for orders and counts, scikit-learn for the confusion matrix, other module
 """
 
 import math
+from functools import partial
 from textwrap import dedent
 
 import numpy as np
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises import draws
+
+ints, quarters = partial(draws.ints, dtype=np.float32), partial(draws.quarters, dtype=np.float32)  # PyTorch's own dtype
 
 # The notebook compares torch with cnnlab.layers, so at least one exercise has to leave it in the grader's room.
 LAYERS_ALLOWED = tuple(module for module in FORBIDDEN_TORCH if module != "cnnlab.layers")
 BY_HAND = (*FORBIDDEN_TORCH, "cnnlab.augment")
-
-
-def ints(seed, *shape, dtype=np.float32):
-    """Whole numbers from -4 to 4."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
-
-
-def quarters(seed, *shape, dtype=np.float32):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return (np.random.default_rng(seed).integers(-8, 9, shape) / 4).astype(dtype)
 
 
 def numpy(tensor):
@@ -596,7 +590,7 @@ TRAINING_STEP = Exercise(
                 "gradients that are still there. Clear them in every step.",  # 57
                 learn_with(order="backward step")),
         Mistake("nothing_learned", "The weights never change. At the moment of `step` there must be gradients: is it "
-                "called, after `backward`, and not behind a `zero_grad`?",
+                "called, after `backward`, and not after a `zero_grad`?",
                 learn_with(order="backward zero step")),
         Mistake("step_before_backward", "`step` comes before `backward`. The first step then finds no gradients, and "
                 "later ones change the weights that `backward` still needs, at which PyTorch complains of an "
@@ -725,9 +719,26 @@ def dropout_one_mask(module, x):
     return x * kept(x[:1], module.p) / (1 - module.p) if module.training else x
 
 
+def mask_drawn_once(p):
+    """The first mask is used again and again."""
+    from torch import nn
+
+    class Dropout(nn.Module):
+        mask = None
+
+        def forward(self, x):
+            if not self.training:
+                return x
+            self.mask = kept(x, p) if self.mask is None else self.mask
+            return x * self.mask / (1 - p)
+
+    return Dropout()
+
+
 def dropout_probe(p, x, dy):
     return call(p, device="cpu", steps=[
-        ("count_parameters", {}), ("train", {}), ("forward", {"x": x}), ("forward", {"x2": x + 1}), ("eval", {}),
+        ("count_parameters", {}), ("train", {}), ("forward", {"x": x}), ("forward", {"x2": np.stack([x + 1, x])}),
+        ("eval", {}),
         ("forward", {"x3": x}), ("train", {}), ("gradient", {"x4": x, "dy": dy})])
 
 
@@ -774,6 +785,9 @@ DROPOUT_MODULE = Exercise(
         Mistake("one_mask_for_all", "All samples of the batch lose the same values. Every value of x has a random "
                 "number of its own.",
                 module_of(dropout_one_mask)),
+        Mistake("mask_drawn_once", "The same values are dropped in every pass: the random numbers were drawn once and "
+                "kept. Draw them anew in each `forward`.",
+                mask_drawn_once),
         Mistake("scaled_by_the_fraction_kept", "The factor depends on how many happened to be kept. It is always 1 / "
                 "(1 − p).",
                 dropout_with(lambda x, keep, p: x * keep / keep.mean().clamp(min=1e-6))),
@@ -1214,7 +1228,7 @@ def _one_way(d, s):
 
 def random_elastic(rng):
     h, w = (int(v) for v in rng.integers(7, 12, 2))
-    return call(rng.integers(-8, 9, (2, h, w)).astype(np.float32) / 8, float(rng.choice([0.5, 0.75, 0.9])),
+    return call(rng.integers(-8, 9, (2, h, w)).astype(np.float32) / 8, float(rng.choice([0.5, 0.75, 0.9, 1])),
                 float(rng.choice([1, 2.5, 8])), device="cpu")
 
 
@@ -1234,7 +1248,8 @@ ELASTIC_FIELD = Exercise(
     oracle=elastic_field,
     probes=[call(one_push(5, 6), 0.5, 4.0, device="cpu"), call(eighths(61, 2, 8, 7), 0.75, 2.5, device="cpu"),
             call(eighths(62, 2, 7, 9), 0.9, 8.0, device="cpu"), call(np.ones((2, 6, 5), np.float32), 0.6, 1.0,
-                                                                     device="cpu")],
+                                                                     device="cpu"),
+            call(one_push(9, 8), 1.0, 2.0, device="cpu")],
     random=random_elastic,
     mistakes=[
         Mistake("not_normalised", "The weights of the kernel do not add up to 1. Divide them by their sum, or the "
@@ -1258,6 +1273,8 @@ ELASTIC_FIELD = Exercise(
                 elastic_with(lambda d, s: np.ones(d.shape))),
         Mistake("radius_rounded_down", "The radius is 3 σ rounded down. It is rounded up.",
                 elastic_with(radius=lambda s: int(3 * s))),
+        Mistake("radius_one_more", "Where 3 σ is a whole number, the radius is one too large: 3 rounded up is 3.",
+                elastic_with(radius=lambda s: int(3 * s) + 1)),
         Mistake("radius_of_sigma", "The kernel reaches only σ from its middle, rounded up. It reaches 3 σ.",
                 elastic_with(radius=math.ceil)),
         Mistake("fields_mixed", "Both fields are the sum of the two. Down and to the right are smoothed each on its "

@@ -11,17 +11,8 @@ from textwrap import dedent
 import numpy as np
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import ints, quarters
 from cnnlab.probes import strided
-
-
-def ints(seed, *shape):
-    """Whole numbers from -4 to 4, as float64."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(float)
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
 
 
 def module(run):
@@ -55,7 +46,7 @@ def error_by_topk(logits, labels, k):
     import torch
 
     lowered = logits.clone().double()
-    lowered[torch.arange(len(labels)), labels] -= 1e-9  # behind all that are equal
+    lowered[torch.arange(len(labels)), labels] -= 1e-9  # after all that are equal
     best = lowered.topk(k, dim=1).indices
     return 1 - (best == labels[:, None]).any(dim=1).double().mean().item()
 
@@ -363,7 +354,7 @@ LAYER_TABLE = Exercise(
                 "row.",
                 lambda input_shape, layers: _table(input_shape, layers, flat=lambda s: s[-1] * s[-2])),
         Mistake("field_ignores_strides", "The receptive field is right as long as all strides before a layer are 1. "
-                "Behind a stride of 2, neighbouring units lie 2 pixels apart in the image.",  # 107
+                "After a stride of 2, neighbouring units lie 2 pixels apart in the image.",  # 107
                 lambda input_shape, layers: _table(input_shape, layers, step=lambda before, own: 1)),
         Mistake("field_with_the_last_stride", "For the receptive field only the stride of the layer just before "
                 "counts. Strides multiply through all layers before.",  # 107
@@ -609,6 +600,16 @@ def features(channels, kernels, strides, paddings, groups=(1,) * 5, relu=(True,)
     return nn.Sequential(*stages)
 
 
+def norm_in_each_tower(channels=(3, 96, 256, 384, 384, 256), groups=1):
+    import torch
+    from torch import nn
+
+    norm = nn.LocalResponseNorm(5, **PAPERS_NORM)
+    halves = module(lambda x, _: torch.cat([norm(half) for half in x.chunk(groups, dim=1)], dim=1))
+    return nn.Sequential(*(halves if isinstance(m, nn.LocalResponseNorm) else m
+                           for m in alexnet_features(channels, groups)))
+
+
 def alexnet(changes=None, groups_of=lambda g: (1, g, 1, g, g)):
     """AlexNet's features with some settings changed, as a function like the student's."""
     def build(channels=(3, 96, 256, 384, 384, 256), groups=1):
@@ -660,9 +661,9 @@ def alexnet_by_parts(channels=(3, 96, 256, 384, 384, 256), groups=1):
 
 
 def features_steps(seed, channels, height, width):
-    return [("count_parameters", {}), ("layers", {"input_size": (2, channels[0], height, width)}),
-            ("set_weights", {"seed": seed}), ("eval", None), ("forward", {""
-                                                              "x": ints(seed, 1, channels[0], height, width)})]
+    return [("layers", {"input_size": (2, channels[0], height, width)}), ("count_parameters", {}),
+            ("set_weights", {"seed": seed}), ("eval", None),
+            ("forward", {"x": ints(seed, 1, channels[0], height, width)})]
 
 
 SMALL = (1, 4, 6, 8, 10, 12)
@@ -675,7 +676,7 @@ def features_probe(groups, channels, seed, height, width):
 
 
 def large_steps(size):
-    return [("count_parameters", {}), ("layers", {"input_size": (1, 3, size, size)})]
+    return [("layers", {"input_size": (1, 3, size, size)}), ("count_parameters", {})]
 
 
 def random_features(rng):
@@ -705,7 +706,7 @@ ALEXNET_FEATURES = Exercise(
                 alexnet({"pool": (2, 2, 2)})),
         Mistake("pool_rounds_up", "Where pooling does not fit, the size is rounded up. Here it is rounded down.",  # 71
                 alexnet({"ceil": (True, True, True)})),
-        Mistake("last_pool_missing", "The convolutions are right. The pooling at the end, behind CONV5, is missing.",
+        Mistake("last_pool_missing", "The convolutions are right. The pooling at the end, after CONV5, is missing.",
                 alexnet({"pool": (3, 3, 0)})),
         Mistake("no_norm", "All layers that learn are right, and the values are not: NORM is missing.",
                 alexnet({"norm": None})),
@@ -720,11 +721,11 @@ ALEXNET_FEATURES = Exercise(
         Mistake("pool_before_norm", "POOL stands before NORM, as in many lectures. Here it is the paper's order: NORM "
                 "first.",
                 alexnet({"order": "conv relu pool norm"})),
-        Mistake("no_relu_at_the_end", "The ReLU behind CONV5 is missing.",
+        Mistake("no_relu_at_the_end", "The ReLU after CONV5 is missing.",
                 alexnet({"relu": (True, True, True, True, False)})),
         Mistake("no_relu", "There is no ReLU.",
                 alexnet({"relu": (False,) * 5})),
-        Mistake("no_relu_between", "The ReLU behind CONV3 and CONV4 is missing. ReLU follows each convolution, also "
+        Mistake("no_relu_between", "The ReLU after CONV3 and CONV4 is missing. ReLU follows each convolution, also "
                 "where no pooling does.",
                 alexnet({"relu": (True, True, False, False, True)})),
         Mistake("no_bias", "The convolutions have no biases.",  # 88
@@ -740,11 +741,14 @@ ALEXNET_FEATURES = Exercise(
         Mistake("conv3_in_place_of_conv2", "One tower is right. In two towers the groups begin at CONV2; CONV3 reads "
                 "everything.",
                 alexnet(groups_of=lambda g: (1, 1, g, g, g))),
+        Mistake("norm_in_each_tower", "One tower is right, and with two the layers that learn. NORM is applied to each "
+                "half on its own; here it runs over all maps, also across the seam.",
+                norm_in_each_tower),
     ],
     alternatives=[alexnet_by_functions, alexnet_by_parts],
     hints=[
-        "Write down the layers in order, from CONV1 to the last POOL. Behind which convolutions does pooling follow, "
-        "and behind which normalisation?",
+        "Write down the layers in order, from CONV1 to the last POOL. After which convolutions comes pooling, "
+        "and after which normalisation?",
         dedent("""\
         ```
         image   227
@@ -855,7 +859,7 @@ ZFNET_FEATURES = Exercise(
                 zfnet(ceil=(False,) * 3)),
         Mistake("last_pool_rounds_down", "The last pooling rounds down. All three round up.",
                 zfnet(ceil=(True, True, False))),
-        Mistake("norm_before_pool", "The layers that learn are right. Behind CONV1 and CONV2 first comes POOL, then "
+        Mistake("norm_before_pool", "The layers that learn are right. After CONV1 and CONV2 first comes POOL, then "
                 "NORM.",
                 zfnet(order="conv relu norm pool")),
         Mistake("no_norm", "The layers that learn are right, and the values are not: NORM is missing.",
@@ -863,7 +867,7 @@ ZFNET_FEATURES = Exercise(
         Mistake("alpha_of_the_paper", "NORM has alpha = 1e-4. PyTorch divides alpha by the window of 5, so it is 5e-4 "
                 "here, as in `AlexNetFeatures`.",
                 zfnet(norm={"alpha": 1e-4, "k": 2.0})),
-        Mistake("no_relu_at_the_end", "The ReLU behind CONV5 is missing.",
+        Mistake("no_relu_at_the_end", "The ReLU after CONV5 is missing.",
                 zfnet(relu=(True, True, True, True, False))),
         Mistake("no_bias", "The convolutions have no biases.",  # 88
                 zfnet(bias=False)),
@@ -893,7 +897,7 @@ ZFNET_FEATURES = Exercise(
         CONV1: kernel, stride and padding
         CONV2: stride and padding; no groups anywhere
         POOL:  nn.MaxPool2d(3, stride=2, ceil_mode=True), three times
-        behind CONV1 and CONV2: exchange NORM and POOL
+        after CONV1 and CONV2: exchange NORM and POOL
         the numbers of filters come from channels             # (N, c0, H, W) -> (N, c5, H', W')
         ```"""),
         "A stride of 4 looks at every fourth place only, and patterns finer than that come out as something else "
@@ -905,14 +909,15 @@ ZFNET_FEATURES = Exercise(
 # ---------------------------------------------------------------------------- alexnet_classifier
 
 def classifier(c_in, side, hidden, classes, p, *, flatten=lambda x: x.flatten(1), inputs=None, drops=(0, 1, 1, 0),
-               relu=(True, True, False), bias=True, always=False, end=None):
-    """Three linear layers.  drops: is there dropout before FC6, behind FC6, behind FC7, behind FC8."""
+               relu=(True, True, False), bias=True, always=False, doubled=True, end=None):
+    """Three linear layers.  drops: is there dropout before FC6, after FC6, after FC7, after FC8."""
     import torch
     from torch import nn
     from torch.nn import functional as F
 
     def drop(x, training):
-        return F.dropout(x, p, training or always)
+        y = F.dropout(x, p, training or always)
+        return y if doubled or not training else y * (1 - p)
 
     widths = [inputs or c_in * side * side, hidden, hidden, classes]
     parts = [module(lambda x, _: flatten(x))] + [module(drop)] * drops[0]
@@ -973,25 +978,32 @@ def averaged_maps(c_in=256, side=6, hidden=4096, classes=1000, p=0.5):
     return classifier(c_in, side, hidden, classes, p, flatten=lambda x: x.mean((2, 3)), inputs=c_in)
 
 
+# A probability so small that, with the random numbers of a check, nothing is dropped, however the dropout is written.
+# What is kept is still divided by 1 - p: that shows where there is a dropout, and whether it divides.
+SELDOM = 0.0005
+
+
 def classifier_probe(c_in, side, hidden, classes, p, seed, n):
     x, x2 = ints(seed, n, c_in, side, side), ints(seed + 1, n, c_in, side, side)
     return call(c_in, side, hidden, classes, p, device="cpu", steps=[
-        ("count_parameters", {}), ("layers", {"input_size": (n, c_in, side, side)}), ("set_weights", {"seed": seed}),
+        ("layers", {"input_size": (n, c_in, side, side)}), ("count_parameters", {}), ("set_weights", {"seed": seed}),
         ("eval", None), ("forward", {"x": x}), ("train", None), ("forward", {"x2": x2})])
 
 
 def random_classifier(rng):
     c_in, side, n = (int(rng.integers(low, high)) for low, high in [(2, 5), (1, 4), (1, 4)])
-    hidden, classes = (int(v) for v in rng.permutation(np.arange(5, 12))[:2])
-    return classifier_probe(c_in, side, hidden, classes, float(rng.integers(0, 2)), int(rng.integers(10**6)), n)
+    # Not c_in·side² = 8 hidden units: FC6 and FC7 would have one shape, and the order in which they are made would count.
+    hidden, classes = (int(v) for v in rng.permutation([5, 6, 7, 9, 10, 11])[:2])
+    return classifier_probe(c_in, side, hidden, classes, float(rng.choice([0, 1, SELDOM])), int(rng.integers(10**6)), n)
 
 
 ALEXNET_CLASSIFIER = Exercise(
     id="alexnet_classifier", points=2, forbidden=FORBIDDEN_TORCH,
     oracle=alexnet_classifier,
-    probes=[call(device="meta", steps=[("count_parameters", {}), ("layers", {"input_size": (2, 256, 6, 6)})]),
+    probes=[call(device="meta", steps=[("layers", {"input_size": (2, 256, 6, 6)}), ("count_parameters", {})]),
             classifier_probe(1, 1, 3, 2, 0.0, 1, 1), classifier_probe(2, 2, 5, 3, 0.0, 2, 2),
             classifier_probe(2, 2, 5, 3, 1.0, 3, 2), classifier_probe(3, 3, 6, 4, 1.0, 4, 1),
+            classifier_probe(3, 1, 6, 4, SELDOM, 6, 2),
             classifier_probe(3, 3, 6, 4, 0.0, 5, 3)],
     random=random_classifier,
     mistakes=[
@@ -1005,19 +1017,25 @@ ALEXNET_CLASSIFIER = Exercise(
                 "is dropped: the dropout is missing, or its probability is not `p`.",
                 classified(drops=(0, 0, 0, 0))),
         Mistake("nothing_dropped_behind_fc7", "With p = 1 in training, FC8 still gets something: nothing is dropped "
-                "behind FC7. Dropout belongs behind the ReLU of FC6 and of FC7 (torchvision has it before the two "
+                "after FC7. Dropout belongs after the ReLU of FC6 and of FC7 (torchvision has it before the two "
                 "layers).",
                 classified(drops=(1, 1, 0, 0))),
-        Mistake("dropout_on_the_logits", "Logits are dropped: there is a dropout behind FC8.",
+        Mistake("nothing_dropped_behind_fc6", "The dropout after FC6 is missing. With p = 1 this does not show, since "
+                "the one after FC7 drops everything; with a small p it does.",
+                classified(drops=(0, 0, 1, 0))),
+        Mistake("not_divided", "With p = 0 and with p = 1 it is right. For a p between them, what dropout keeps in "
+                "training is divided by 1 - p, so that the mean stays.",  # 103
+                classified(doubled=False)),
+        Mistake("dropout_on_the_logits", "Logits are dropped: there is a dropout after FC8.",
                 classified(drops=(0, 1, 1, 1))),
         Mistake("dropout_in_evaluation", "Dropout acts in evaluation mode too. `nn.Dropout` knows the mode; "
                 "`F.dropout` must be told: `training=self.training`.",  # 102
                 classified(always=True)),
-        Mistake("no_relu", "There is no ReLU behind FC6 and FC7. Three linear layers in a row are one linear layer.",
+        Mistake("no_relu", "There is no ReLU after FC6 and FC7. Three linear layers in a row are one linear layer.",
                 classified(relu=(False, False, False))),
-        Mistake("no_relu_behind_fc7", "The ReLU behind FC7 is missing.",
+        Mistake("no_relu_behind_fc7", "The ReLU after FC7 is missing.",
                 classified(relu=(True, False, False))),
-        Mistake("relu_on_the_logits", "There is a ReLU behind FC8. Logits may be negative.",
+        Mistake("relu_on_the_logits", "There is a ReLU after FC8. Logits may be negative.",
                 classified(relu=(True, True, True))),
         Mistake("softmax_at_the_end", "The rows are probabilities. The loss has its own softmax; return logits.",  # 104
                 classified(end=lambda x, _: x.softmax(dim=1))),

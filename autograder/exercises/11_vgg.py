@@ -12,16 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import quarters
 
 A = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 B = (64, 64, "M", 128, 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 D = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 E = (64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4, "M")
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4: exact in binary and short in JSON."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
 
 
 def count(layer):
@@ -204,20 +200,20 @@ FIELDS = Exercise(
             call((4, 4, "M", 6, "M", 8)), call((4, "M", 6, "M", 8, 8, "M", 8)), call(A), call(D)],
     random=lambda rng: call(random_config(rng)),
     mistakes=[
-        Mistake("without_the_product_of_strides", "Behind the first pooling layer it grows too slowly. Two "
+        Mistake("without_the_product_of_strides", "After the first pooling layer it grows too slowly. Two "
                 "neighbouring units there lie 2 pixels apart in the image, later 4, then 8: each layer has to count "
                 "in these steps.",
                 lambda config: _fields(config, step_after=lambda step: step)),  # 107
-        Mistake("strides_added", "The steps in the image have to be multiplied: behind two pooling layers neighbouring "
+        Mistake("strides_added", "The steps in the image have to be multiplied: after two pooling layers neighbouring "
                 "units lie 2 · 2 pixels apart. In your numbers the strides add up.",
                 lambda config: _fields(config, step_after=lambda step: step + 2)),
-        Mistake("step_grows_by_one", "The distance of neighbouring units in the image is 1, 2, 3, … behind 0, 1, 2, … "
+        Mistake("step_grows_by_one", "The distance of neighbouring units in the image is 1, 2, 3, … after 0, 1, 2, … "
                 "pooling layers in your numbers. Each pooling layer doubles it.",
                 lambda config: _fields(config, step_after=lambda step: step + 1)),
         Mistake("own_stride_counts", "The pooling layer adds too much: it reads two neighbours of the layer below, as "
                 "far apart as these are. Its stride matters only for the layers after it.",
                 lambda config: _fields(config, add_after=True)),
-        Mistake("pooling_sees_nothing_new", "Your pooling layers do not see more than the layer below. A unit behind "
+        Mistake("pooling_sees_nothing_new", "Your pooling layers do not see more than the layer below. A unit after "
                 "one reads two neighbours along each axis, and these see different pixels.",
                 lambda config: _fields(config, pool=0)),
         Mistake("pooling_doubles_the_field", "Pooling doubles the distance between units, not what a unit sees: the "
@@ -237,13 +233,13 @@ FIELDS = Exercise(
                 lambda config: vgg_receptive_fields(config)[-1]),
         Mistake("area", "The numbers are squared: what is asked for is the side of the square, along one axis.",
                 lambda config: tuple(n * n for n in vgg_receptive_fields(config))),
-        Mistake("pooling_left_out", "There is no number for the entries \"M\". A unit behind a pooling layer has a "
+        Mistake("pooling_left_out", "There is no number for the entries \"M\". A unit after a pooling layer has a "
                 "receptive field too.",
                 lambda config: tuple(n for n, e in zip(vgg_receptive_fields(config), config) if e != "M")),
     ],
     alternatives=[fields_backwards, fields_by_powers],
     hints=[
-        "Take two units side by side, behind one pooling layer. How many pixels apart are the windows that they see in "
+        "Take two units side by side, after one pooling layer. How many pixels apart are the windows that they see in "
         "the image?",
         dedent("""\
         `(4, "M", 6)` along one axis; `step` is the distance in the image of two neighbours in the layer's input:
@@ -311,7 +307,7 @@ class VGGBlock(nn.Module):
 
 
 class SharedBlock(VGGBlock):
-    """The layers behind the first are one and the same object, as `[layer] * n` makes them."""
+    """The layers after the first are one and the same object, as `[layer] * n` makes them."""
 
     def __init__(self, c_in, c_out, kernel_sizes, batch_norm=False):
         super().__init__(c_in, c_out, kernel_sizes, batch_norm)
@@ -361,14 +357,15 @@ class BlockByHand(nn.Module):
 
 def value_steps(x, like, seed, mode="eval", gradient=None, structure=True):
     """Structure first, then values; the gradient for an output of shape `gradient`, where it is given."""
-    steps = [("count_parameters", {}), ("layers", {"input_size": x.shape})] if structure else []
+    steps = [("layers", {"input_size": x.shape}), ("count_parameters", {})] if structure else []
     steps += [("set_weights", {"seed": like}), (mode, {}), ("forward", {"x": x})]
     return steps + ([("gradient", {"x2": x, "dy": quarters(seed + 1, *gradient)})] if gradient else [])
 
 
-def counted(*args, part, **settings):
-    """A probe that only counts, so that it still says something where a module cannot be used."""
-    return call(*args, **settings, part=part, device="cpu", steps=[("count_parameters", {})])
+def counted(*args, input_size, part, **settings):
+    """A probe of the structure alone, so that it still says something where the check cannot set the weights."""
+    return call(*args, **settings, part=part, device="cpu", steps=[("layers", {"input_size": input_size}),
+                                                                   ("count_parameters", {})])
 
 
 def block_call(c_in, c_out, kernel_sizes, batch_norm=False, size=(1, 6, 7), mode="eval", seed=0, part="",
@@ -393,7 +390,8 @@ def random_block(rng):
 VGG_BLOCK = Exercise(
     id="vgg_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGGBlock,
-    probes=[counted(2, 4, (3, 3), part=PLAIN), counted(2, 4, (3, 3), batch_norm=True, part=NORMED),
+    probes=[counted(2, 4, (3, 3), input_size=(2, 2, 8, 9), part=PLAIN),
+            counted(2, 4, (3, 3), batch_norm=True, input_size=(2, 2, 8, 9), part=NORMED),
             block_call(1, 2, (3,), size=(1, 4, 5), part=PLAIN), block_call(2, 3, (3, 3), seed=2, part=PLAIN),
             block_call(3, 2, (3, 3, 3), size=(1, 7, 8), seed=4, part=PLAIN),
             block_call(2, 3, (3, 3, 1), size=(1, 8, 7), seed=6, part=PLAIN),
@@ -420,7 +418,7 @@ VGG_BLOCK = Exercise(
                 switched(VGGBlock, "One", padding=lambda self, k: 1)),
         Mistake("pool_missing", "There is no pooling at the end: height and width must be halved.",
                 switched(VGGBlock, "NoPool", pool="none")),
-        Mistake("pool_after_every_convolution", "There is a pooling layer behind every convolution. It comes once, at "
+        Mistake("pool_after_every_convolution", "There is a pooling layer after every convolution. It comes once, at "
                 "the end of the block.", switched(VGGBlock, "Each", pool="each")),
         Mistake("pool_stride_1", "The pooling windows move by one pixel, so the maps keep their size. They lie side by "
                 "side.", switched(VGGBlock, "Dense", pool="stride 1")),  # 62
@@ -442,11 +440,11 @@ VGG_BLOCK = Exercise(
         Mistake("no_bias_with_batch_norm", "The convolutions lose their bias where there is batch norm. That is well "
                 "thought: batch norm takes any constant away. But VGG as it is distributed keeps it, and so does this "
                 "exercise.", switched(VGGBlock, "Thrifty", bias="unless batch norm")),  # 87
-        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm behind each "
+        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm after each "
                 "convolution.", switched(VGGBlock, "Plain", norm="")),
         Mistake("batch_norm_once", "There is one batch norm in the block, at its end. Each convolution is followed by "
                 "one of its own.", switched(VGGBlock, "Once", norm="last")),
-        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution "
+        Mistake("batch_norm_after_relu", "Batch norm stands after the ReLU. Here it stands between the convolution "
                 "and the ReLU.", switched(VGGBlock, "After", norm="after ReLU")),
     ],
     alternatives=[BlockAsSequential, BlockByHand],
@@ -578,7 +576,8 @@ def random_features(rng):
 VGG_FEATURES = Exercise(
     id="vgg_features", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=vgg_features,
-    probes=[counted((4, 6, "M"), part=PLAIN), counted((4, 6, "M"), batch_norm=True, part=NORMED),
+    probes=[counted((4, 6, "M"), input_size=(2, 3, 8, 9), part=PLAIN),
+            counted((4, 6, "M"), batch_norm=True, input_size=(2, 3, 8, 9), part=NORMED),
             features_call((2,), 1, size=(1, 3, 4), part=PLAIN),
             features_call((4, "M"), size=(1, 5, 6), seed=2, part=PLAIN),
             features_call((2, 4, "M", 5, "M"), size=(1, 6, 7), seed=4, part=PLAIN),
@@ -605,7 +604,7 @@ VGG_FEATURES = Exercise(
         Mistake("ceil_mode", "Where height or width is odd, the pooled map has one row or column too many: a window "
                 "that does not fit is left out.", features_of(pool=(2, 2, 0, 1, True))),  # 71
         Mistake("relu_missing", "There is no ReLU. Each convolution is followed by one.", features_of(relus="none")),
-        Mistake("relu_before_pooling_only", "There is a ReLU only in front of pooling. Each convolution is followed by "
+        Mistake("relu_before_pooling_only", "There is a ReLU only before pooling. Each convolution is followed by "
                 "one: without it, two convolutions in a row are together just another linear map.",
                 features_of(relus="before M")),
         Mistake("last_relu_missing", "The last convolution of the list has no ReLU. Each one is followed by one.",
@@ -614,11 +613,11 @@ VGG_FEATURES = Exercise(
         Mistake("no_bias_with_batch_norm", "The convolutions lose their bias where there is batch norm. That is well "
                 "thought: batch norm takes any constant away. But VGG as it is distributed keeps it, and so does this "
                 "exercise.", features_of(bias="unless batch norm")),  # 87
-        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm behind each "
+        Mistake("batch_norm_missing", "`batch_norm=True` changes nothing: there must be a batch norm after each "
                 "convolution.", features_of(norm="")),
-        Mistake("batch_norm_after_relu", "Batch norm stands behind the ReLU. Here it stands between the convolution "
+        Mistake("batch_norm_after_relu", "Batch norm stands after the ReLU. Here it stands between the convolution "
                 "and the ReLU.", features_of(norm="after ReLU")),
-        Mistake("batch_norm_before_convolution", "Batch norm stands in front of the convolution. Here it stands "
+        Mistake("batch_norm_before_convolution", "Batch norm stands before the convolution. Here it stands "
                 "between the convolution and the ReLU.", features_of(norm="before convolution")),
     ],
     alternatives=[features_by_indices, features_nested],
@@ -655,10 +654,10 @@ VGG_FEATURES = Exercise(
 # ---------------------------------------------------------------------------- vgg_classifier
 
 class Classifier(nn.Module):
-    """Oracle: flatten, then three linear layers, with ReLU and dropout behind the first two."""
+    """Oracle: flatten, then three linear layers, with ReLU and dropout after the first two."""
 
     bias, order, relus, final, layers = True, (0, 1, 2, 3), (True, True), staticmethod(lambda z: z), 3
-    drops = staticmethod(lambda p: (0, *p, 0))  # in front of the first layer, behind each of the three
+    drops = staticmethod(lambda p: (0, *p, 0))  # before the first layer, after each of the three
     off_in_evaluation = True
 
     def __init__(self, shape, hidden, classes, dropout=(0.5, 0.5)):
@@ -707,6 +706,13 @@ class ClassifierByHand(nn.Module):
         return self.fc8(x)
 
 
+class NotDivided(Classifier):
+    """Dropout that leaves what it keeps as it is."""
+
+    def drop(self, x, p):
+        return super().drop(x, p) * (1 - p if self.training else 1)
+
+
 class Averaged(Classifier):
     """Global average pooling in place of flattening."""
 
@@ -717,13 +723,16 @@ class Averaged(Classifier):
         return x.mean(dim=(2, 3))
 
 
+# Rates so small that, with the random numbers of a check, nothing is dropped, however the dropout is written.  What is
+# kept is still divided by 1 - p: that shows whether it is.
+SELDOM = (0.0005, 0.00025)
 EVALUATION, TRAINING = "in evaluation", "in training"
 
 
 def classifier_call(shape, hidden, classes, dropout=None, mode="eval", n=2, seed=0):
-    """Rates of 0 and 1 only: with these, dropout has no choice, and its result can be compared."""
+    """Rates of 0, 1 and SELDOM: with these, dropout has no choice, and its result can be compared."""
     x = quarters(seed, n, *shape)
-    steps = [("count_parameters", {}), ("layers", {"input_size": x.shape})]
+    steps = [("layers", {"input_size": x.shape}), ("count_parameters", {})]
     if dropout is not None:
         steps += [("set_weights", {"seed": 3}), (mode, {}), ("forward", {"x": x}),
                   ("gradient", {"x2": x, "dy": quarters(seed + 1, n, classes)})]
@@ -733,8 +742,9 @@ def classifier_call(shape, hidden, classes, dropout=None, mode="eval", n=2, seed
 
 def random_classifier(rng):
     shape, widths = tuple(map(int, rng.permutation(range(1, 6))[:3])), map(int, rng.permutation(range(3, 9))[:2])
-    return classifier_call(shape, *widths, tuple(float(p) for p in rng.integers(0, 2, 2)),
-                           ("train", "eval")[rng.integers(2)], int(rng.integers(1, 4)), int(rng.integers(1000)))
+    rates = SELDOM if rng.random() < 0.25 else tuple(float(p) for p in rng.integers(0, 2, 2))
+    return classifier_call(shape, *widths, rates, ("train", "eval")[rng.integers(2)], int(rng.integers(1, 4)),
+                           int(rng.integers(1000)))
 
 
 VGG_CLASSIFIER = Exercise(
@@ -746,7 +756,8 @@ VGG_CLASSIFIER = Exercise(
             classifier_call((5, 2, 3), 7, 4),
             classifier_call((2, 3, 2), 5, 3, (0.0, 0.0), "train", seed=8),
             classifier_call((2, 3, 4), 4, 3, (1.0, 0.0), "train", seed=10),
-            classifier_call((3, 4, 2), 5, 4, (0.0, 1.0), "train", seed=12)],
+            classifier_call((3, 4, 2), 5, 4, (0.0, 1.0), "train", seed=12),
+            classifier_call((2, 3, 2), 7, 3, SELDOM, "train", seed=14)],
     random=random_classifier,
     mistakes=[
         Mistake("dropout_in_evaluation", "Dropout drops in evaluation too. `nn.Dropout` follows `net.train()` and "
@@ -754,17 +765,19 @@ VGG_CLASSIFIER = Exercise(
                 switched(Classifier, "Always", off_in_evaluation=False)),  # 102
         Mistake("dropout_missing", "In evaluation everything is right, but in training nothing is dropped: the rates "
                 "are not used.", switched(Classifier, "Never", drops=staticmethod(lambda p: (0, 0, 0, 0)))),
-        Mistake("rates_swapped", "The two rates are exchanged: the first belongs behind the first ReLU.",
+        Mistake("not_divided", "Rates of 0 and 1 are right. With a rate between them, what is kept in training has to "
+                "be divided by the part that is kept, so that the mean stays.", NotDivided),  # 103
+        Mistake("rates_swapped", "The two rates are exchanged: the first belongs after the first ReLU.",
                 switched(Classifier, "Swapped", drops=staticmethod(lambda p: (0, p[1], p[0], 0)))),
         Mistake("first_rate_twice", "The first rate is used in both places.",
                 switched(Classifier, "First", drops=staticmethod(lambda p: (0, p[0], p[0], 0)))),
         Mistake("second_rate_twice", "The second rate is used in both places.",
                 switched(Classifier, "Second", drops=staticmethod(lambda p: (0, p[1], p[1], 0)))),
-        Mistake("dropout_one_layer_early", "Dropout stands in front of the first two linear layers, as in some "
-                "versions of AlexNet. Here it stands behind the first and the second ReLU.",
+        Mistake("dropout_one_layer_early", "Dropout stands before the first two linear layers, as in some "
+                "versions of AlexNet. Here it stands after the first and the second ReLU.",
                 switched(Classifier, "Early", drops=staticmethod(lambda p: (*p, 0, 0)))),
-        Mistake("dropout_on_the_scores", "Dropout stands behind the second and the third linear layer. A score that is "
-                "dropped becomes 0; dropout belongs behind the two hidden layers.",
+        Mistake("dropout_on_the_scores", "Dropout stands after the second and the third linear layer. A score that is "
+                "dropped becomes 0; dropout belongs after the two hidden layers.",
                 switched(Classifier, "Late", drops=staticmethod(lambda p: (0, 0, *p)))),
         Mistake("flatten_channels_last", "The features are flattened in another order: row, column, channel. PyTorch's "
                 "order is channel, row, column, as they lie in (N, C, H, W).",
@@ -777,11 +790,11 @@ VGG_CLASSIFIER = Exercise(
         Mistake("softmax_at_the_end", "The network returns probabilities. It must return the scores: PyTorch's "
                 "cross-entropy applies softmax itself.",
                 switched(Classifier, "Softmax", final=staticmethod(lambda z: z.softmax(1)))),  # 104
-        Mistake("relu_at_the_end", "There is a ReLU behind the last linear layer, so that no score can be negative.",
+        Mistake("relu_at_the_end", "There is a ReLU after the last linear layer, so that no score can be negative.",
                 switched(Classifier, "Relu", final=staticmethod(torch.relu))),
         Mistake("relu_missing", "There is no ReLU between the linear layers: three in a row are then together one "
                 "linear map.", switched(Classifier, "Linear", relus=(False, False))),
-        Mistake("second_relu_missing", "There is no ReLU behind the second linear layer.",
+        Mistake("second_relu_missing", "There is no ReLU after the second linear layer.",
                 switched(Classifier, "Half", relus=(True, False))),
         Mistake("one_hidden_layer", "There are two linear layers. VGG has three: two hidden ones and the scores.",
                 switched(Classifier, "Short", layers=2)),
@@ -904,7 +917,7 @@ def vgg_call(config, size, hidden, classes, batch_norm=False, seed=0, gradient=F
 
 
 def large_call(config, batch_norm=False, layers=True):
-    steps = [("count_parameters", {})] + [("layers", {"input_size": (1, 3, 224, 224)})] * layers
+    steps = [("layers", {"input_size": (1, 3, 224, 224)})] * layers + [("count_parameters", {})]
     return call(config, **({"batch_norm": True} if batch_norm else {}), part="A to E", device="meta", steps=steps)
 
 
@@ -916,11 +929,11 @@ def random_vgg(rng):
 VGG_NET = Exercise(
     id="vgg", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=VGG,
-    probes=[counted((2, "M"), size=6, hidden=7, classes=5, part="values"), vgg_call((2, "M"), 4, 6, 5),
+    probes=[counted((2, "M"), size=6, hidden=7, classes=5, input_size=(2, 3, 6, 6), part="values"), vgg_call((2, "M"), 4, 6, 5),
             vgg_call((2, 4, "M", 5, "M"), 8, 7, 6, seed=2),
             vgg_call((4, "M", 2, 5, "M", 6), 13, 8, 4, seed=4), vgg_call((2, "M", 4, "M"), 9, 6, 5, True, seed=6),
-            large_call(A), large_call(B, layers=False), large_call(D), large_call(E, layers=False),
-            large_call(D, True, layers=False)],
+            # What is shown is the smallest that fails: one that names the layers.
+            large_call(A), large_call(B), large_call(D), large_call(E, layers=False), large_call(D, True)],
     random=random_vgg,
     mistakes=[
         Mistake("always_7x7", "The classifier reads 7×7 maps whatever the size of the image, as in torchvision's VGG, "
@@ -1225,10 +1238,10 @@ ACTIVATION_SIZES = Exercise(
             sizes_call(2, 3, 4, (5, 6), 8)],
     random=random_sizes,
     mistakes=[
-        Mistake("before_relu", "The numbers are those of what the convolutions give. They are asked for behind the "
+        Mistake("before_relu", "The numbers are those of what the convolutions give. They are asked for after the "
                 "ReLU.",
                 wrong_sizes(measure=lambda y, pre: pre.square().mean().sqrt())),
-        Mistake("standard_deviation", "This is the standard deviation: the mean is subtracted first. Behind a ReLU the "
+        Mistake("standard_deviation", "This is the standard deviation: the mean is subtracted first. After a ReLU the "
                 "mean is not 0, and the root mean square keeps it in.",
                 wrong_sizes(measure=lambda y, pre: y.std(unbiased=False))),
         Mistake("unbiased_standard_deviation", "This is `x.std()`: the mean is subtracted first, and it divides by one "

@@ -5,6 +5,7 @@ Mistakes are the oracle with one thing changed.
 """
 
 import math
+from functools import partial
 from textwrap import dedent
 
 import numpy as np
@@ -13,17 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import ints, quarters
 from cnnlab.probes import strided
 
-
-def whole(seed, *shape):
-    """Whole numbers from -4 to 4, as float32: PyTorch's own dtype."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
-
-
-def double(seed, *shape):
-    """Quarters from -2 to 2, as float64: for modules, which a check makes float64."""
-    return np.random.default_rng(seed).integers(-8, 9, shape) / 4
+whole = partial(ints, dtype=np.float32)  # PyTorch's own dtype; a check makes modules float64
 
 
 # ---------------------------------------------------------------------------- naive_inception
@@ -275,7 +269,7 @@ BOTTLENECK_COST = Exercise(
                     "pooling leaves `proj` of them.",
                     lambda *a: (bottleneck_cost(*a)[0] - a[6] + a[0], *bottleneck_cost(*a)[1:])),
             lambda c, n1, r3, n3, r5, n5, p, h, w: n1 + r3 + n3 + r5 + n5 + p),
-        Mistake("reductions_are_free", "The 1×1 convolutions in front of the 3×3 and the 5×5 are not counted.",
+        Mistake("reductions_are_free", "The 1×1 convolutions before the 3×3 and the 5×5 are not counted.",
                 bottleneck_weights(lambda c, n1, r3, n3, r5, n5, p: c * (n1 + p) + 9 * r3 * n3 + 25 * r5 * n5)),
         Mistake("projection_is_free", "The 1×1 convolution after the pooling is not counted.",
                 bottleneck_weights(lambda c, n1, r3, n3, r5, n5, p: c * (n1 + r3 + r5) + 9 * r3 * n3 + 25 * r5 * n5)),
@@ -286,7 +280,7 @@ BOTTLENECK_COST = Exercise(
                 "3×3 and the 5×5.", lambda *a: (bottleneck_cost(*a)[0] + a[2] + a[4], *bottleneck_cost(*a)[1:])),
         Mistake("projection_before_output_is_forgotten", "The channels of the projection are missing from the output.",
                 lambda *a: (bottleneck_cost(*a)[0] - a[6], *bottleneck_cost(*a)[1:])),
-        Mistake("reductions_exchanged", "The channels in front of the 3×3 and of the 5×5 have changed places.",
+        Mistake("reductions_exchanged", "The channels before the 3×3 and before the 5×5 have changed places.",
                 bottleneck_weights(lambda c, n1, r3, n3, r5, n5, p: c * (n1 + r3 + r5 + p) + 9 * r5 * n3 + 25 * r3 * n5)),
     ],
     alternatives=[bottleneck_by_branches, bottleneck_by_list],
@@ -425,7 +419,7 @@ def inception_probe(widths, size, seed, gradient=False):
     out = widths[1] + widths[3] + widths[5] + widths[6]
     steps = [("output_shape", {"input_size": size}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
              ("forward", {"x": x})]
-    steps += [("gradient", {"x2": x, "dy": double(seed + 1, size[0], out, *size[2:])})] if gradient else []
+    steps += [("gradient", {"x2": x, "dy": quarters(seed + 1, size[0], out, *size[2:])})] if gradient else []
     return call(*widths, steps=steps, device="cpu")
 
 
@@ -443,12 +437,12 @@ INCEPTION = Exercise(
     random=random_inception,
     mistakes=[
         Mistake("no_relu_in_between", "There is no ReLU between the 1×1 convolutions and the 3×3 and 5×5. Every convolution "
-                "has one behind it.", variant(InceptionOracle, reduced_relu=False)),
+                "has one after it.", variant(InceptionOracle, reduced_relu=False)),
         Mistake("no_relu_after_the_projection", "There is no ReLU after the last 1×1 convolution, the one after the pooling.",
                 variant(InceptionOracle, projected_relu=False)),
         Mistake("no_relu_at_the_end", "The four branches end without a ReLU; only the ones in between are there.",
                 variant(InceptionOracle, output_relu=False)),
-        Mistake("no_bias", "The convolutions have no biases. There is no batch norm behind them that would make up for it.",  # 88
+        Mistake("no_bias", "The convolutions have no biases. There is no batch norm after them that would make up for it.",  # 88
                 variant(InceptionOracle, bias=False)),
         Mistake("projected_before_the_pooling", "The 1×1 convolution of the fourth branch comes before the pooling. It comes "
                 "after: the largest value of each input channel is found first.", ProjectThenPool),
@@ -482,8 +476,8 @@ INCEPTION = Exercise(
 
         ```
         (2, 3, 1, 1)                      1×1
-        (4, 3, 1, 1), then (5, 4, 3, 3)   3×3 behind its bottleneck
-        (6, 3, 1, 1), then (7, 6, 5, 5)   5×5 behind its bottleneck
+        (4, 3, 1, 1), then (5, 4, 3, 3)   3×3 after its bottleneck
+        (6, 3, 1, 1), then (7, 6, 5, 5)   5×5 after its bottleneck
         (1, 3, 1, 1)                      after the pooling
         ```"""),
         dedent("""\
@@ -598,7 +592,7 @@ class HeadFunctional(nn.Module):
 
 
 class HeadConvFirst(HeadFunctional):
-    """A 1×1 convolution and an average commute, the ReLU behind both; so do dropout and ReLU."""
+    """A 1×1 convolution and an average commute, the ReLU after both; so do dropout and ReLU."""
 
     def forward(self, x):
         x = F.avg_pool2d(self.conv(x), 5, 3).clamp_min(0)
@@ -663,7 +657,7 @@ class NoHidden(nn.Module):
 
 def head_probe(arguments, n, seed, mode="eval", **dropout):
     """In training dropout is 0 or 1 only: then it has no choice, and what it gives can be compared."""
-    x = double(seed, n, arguments[0], 14, 14)
+    x = quarters(seed, n, arguments[0], 14, 14)
     return call(*arguments, **dropout, steps=[
         ("output_shape", {"input_size": x.shape}), ("count_parameters", {}), ("weight_shapes", {}), ("set_weights", {"seed": seed}),
         (mode, {}), ("forward", {"x": x})], device="cpu")
@@ -706,7 +700,7 @@ AUXILIARY_HEAD = Exercise(
                 variant(HeadOracle, dropout=lambda self, p: nn.Dropout(0.7))),
         Mistake("dropout_is_what_is_kept", "With `dropout=0` everything is dropped, with 1 nothing. PyTorch's p is the share that is "
                 "dropped.", variant(HeadOracle, dropout=Keeps)),
-        Mistake("dropout_one_layer_early", "Dropout stands in front of the first fully connected layer. It belongs behind it, after its "
+        Mistake("dropout_one_layer_early", "Dropout stands before the first fully connected layer. It belongs after that and its "
                 "ReLU.", variant(HeadOracle, drop_behind="convolution")),
         Mistake("dropout_on_the_logits", "The logits are dropped: with `dropout=1` all of them are 0 in training.",
                 variant(HeadOracle, drop_behind="logits")),

@@ -405,7 +405,7 @@ class AddedInPlace(BasicBlock):
 
 
 def block_probe(c_in, c_out, stride, residual, x, dy=None, mode="eval", part=""):
-    steps = [("count_parameters", {}), ("layers", {"input_size": x.shape}), ("set_weights", {"seed": c_out}),
+    steps = [("layers", {"input_size": x.shape}), ("count_parameters", {}), ("set_weights", {"seed": c_out}),
              (mode, {}), ("forward", {"x": x})]
     if dy is not None:
         steps.append(("gradient", {"x2": x, "dy": dy}))
@@ -418,7 +418,7 @@ PLAIN, RESIDUAL = "plain", "residual"
 def random_block(rng):
     c_in, stride, residual = int(rng.integers(1, 4)), int(rng.integers(1, 3)), bool(rng.random() < 0.75)
     c_out, seed = c_in + int(rng.integers(0, 3)), int(rng.integers(1 << 30))
-    h, w = int(rng.integers(2, 5)), int(rng.integers(3, 6))
+    h, w = int(rng.integers(2, 6)), int(rng.integers(3, 6))
     return block_probe(c_in, c_out, stride, residual, quarters(seed, 2, c_in, h, w),
                        quarters(seed + 1, 2, c_out, -(-h // stride), -(-w // stride)),
                        str(rng.choice(["train", "eval"])), RESIDUAL if residual else PLAIN)
@@ -427,10 +427,11 @@ def random_block(rng):
 BASIC_BLOCK = Exercise(
     id="basic_block", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=BasicBlock,
-    # The first is large enough for a body without padding.
+    # The first is large enough for a body without padding; those with stride 2 for a second stride by mistake.
     probes=[block_probe(2, 3, 1, False, quarters(20, 1, 2, 5, 6), part=PLAIN),
+            block_probe(1, 2, 2, False, quarters(27, 1, 1, 6, 5), part=PLAIN),
             block_probe(2, 2, 1, True, quarters(22, 1, 2, 2, 3), part=RESIDUAL),
-            block_probe(2, 4, 2, True, quarters(23, 1, 2, 3, 4), quarters(24, 1, 4, 2, 2), part=RESIDUAL),
+            block_probe(2, 4, 2, True, quarters(23, 1, 2, 5, 4), quarters(24, 1, 4, 3, 2), part=RESIDUAL),
             block_probe(3, 3, 1, True, quarters(25, 2, 3, 2, 3), quarters(26, 2, 3, 2, 3), "train", RESIDUAL)],
     random=random_block,
     mistakes=[
@@ -469,6 +470,9 @@ BASIC_BLOCK = Exercise(
         Mistake("stride_on_the_second", "The stride is in the second convolution. It belongs in the first, so that the "
                 "second already works on the smaller maps.",
                 _block(strides=(False, True))),
+        Mistake("stride_on_both", "Both convolutions have the stride. It belongs in the first only; the second keeps "
+                "the size.",
+                _block(strides=(True, True))),
         Mistake("no_padding", "The convolutions have no padding, so that the maps shrink and the skip no longer fits.",
                 _block(padding=0)),
         Mistake("biases", "The convolutions have biases. Batch norm subtracts the mean, and any bias with it: set "
@@ -478,7 +482,7 @@ BASIC_BLOCK = Exercise(
                 "the order in which layers are made: make them in the order in which they are used.",
                 MadeInAnotherOrder),
         Mistake("one_norm", "Both halves share one batch norm. Each has its own.", OneNorm),
-        Mistake("no_second_norm", "The batch norm behind the second convolution is missing.", NoSecondNorm),
+        Mistake("no_second_norm", "The batch norm after the second convolution is missing.", NoSecondNorm),
         Mistake("projection", "The skip goes through a convolution with weights where the shape changes (option B). "
                 "Here it is option A: subsample, and append channels of zeros.",  # 91
                 Projected),
@@ -599,11 +603,9 @@ def _rows(widths=(1, 2, 4), strides=(1, 2, 2), later=(1, 1, 1), blocks=lambda n:
     return rows
 
 
-def net_probe(n, width, classes, residual, x=None, dy=None, **how):
-    steps = [("count_parameters", {})]
-    if x is not None:
-        steps += [("layers", {"input_size": x.shape}), ("set_weights", {"seed": classes}), ("eval", {}),
-                  ("forward", {"x": x})]
+def net_probe(n, width, classes, residual, x, dy=None, mode="eval"):
+    steps = [("layers", {"input_size": x.shape}), ("count_parameters", {}), ("set_weights", {"seed": classes}),
+             (mode, {}), ("forward", {"x": x})]
     if dy is not None:
         steps.append(("gradient", {"x2": x, "dy": dy}))
     return call(n, width, classes, residual, steps=steps, device="cpu")
@@ -612,7 +614,8 @@ def net_probe(n, width, classes, residual, x=None, dy=None, **how):
 def random_net(rng):
     n, width, classes = (int(rng.integers(1, 3)), int(rng.integers(1, 4)), int(rng.integers(2, 6)))
     seed, h, w = int(rng.integers(1 << 30)), int(rng.integers(4, 9)), int(rng.integers(5, 9))
-    return net_probe(n, width, classes, bool(rng.integers(2)), quarters(seed, 2, 3, h, w), quarters(seed, 2, classes))
+    return net_probe(n, width, classes, bool(rng.integers(2)), quarters(seed, 2, 3, h, w), quarters(seed, 2, classes),
+                     str(rng.choice(["train", "eval"])))
 
 
 CIFAR_NET = Exercise(
@@ -620,8 +623,8 @@ CIFAR_NET = Exercise(
     oracle=CifarNet,
     probes=[net_probe(1, 2, 3, True, quarters(30, 1, 3, 5, 6)),
             net_probe(2, 2, 5, True, quarters(31, 1, 3, 6, 5), quarters(32, 1, 5)),
-            net_probe(1, 3, 4, False, quarters(33, 2, 3, 6, 7)),
-            call(3, steps=[("count_parameters", {})], device="cpu")],
+            net_probe(1, 3, 4, False, quarters(33, 2, 3, 6, 7), mode="train"),
+            call(3, steps=[("layers", {"input_size": (2, 3, 8, 6)}), ("count_parameters", {})], device="cpu")],
     random=random_net,
     mistakes=[
         Mistake("every_block_strides", "In stages 2 and 3 every block has stride 2. Only the first of a stage has it; "
@@ -651,7 +654,7 @@ CIFAR_NET = Exercise(
         Mistake("pool_after_the_stem", "A max pooling follows the first convolution, as for ImageNet. Small images "
                 "have no pixels to give away: there is none here.",
                 _net(begin=lambda self, x: F.max_pool2d(F.relu(self.norm(self.stem(x))), 3, 2, 1))),
-        Mistake("stem_without_relu", "The ReLU behind the first convolution is missing.",
+        Mistake("stem_without_relu", "The ReLU after the first convolution is missing.",
                 _net(begin=lambda self, x: self.norm(self.stem(x)))),
         Mistake("maximum_at_the_end", "The maximum over height and width is taken at the end. Take the mean.",
                 _net(pool=lambda self, x: x.amax(dim=(2, 3)))),
@@ -756,11 +759,11 @@ CHAIN_GRADIENTS = Exercise(
                 _chain(lambda a: a.cumprod(0))),
         Mistake("last_layer_first", "The right numbers, in the wrong order: the entry of layer 0 comes first.",
                 _chain(lambda a: a.flip(0).cumprod(0))),
-        Mistake("own_layer_missing", "The layer's own slope is missing: that is the gradient for its output. Wanted is "
-                "the one for its input.",
+        Mistake("own_layer_missing", "The layer's own slope is missing: that is the gradient of its output. Wanted is "
+                "that of its input.",
                 _chain(lambda a: torch.cat([_products(a)[1:], torch.ones(1)]))),
         Mistake("own_slopes_only", "Each entry is the slope of one layer alone. The gradient goes through all layers "
-                "behind it too.",
+                "after it too.",
                 _chain(lambda a: a.clone())),
         Mistake("sums", "The slopes are added up. By the chain rule they are multiplied.",
                 _chain(lambda a: a.flip(0).cumsum(0).flip(0))),
@@ -1028,10 +1031,9 @@ def _added_to_the_skip(self, y, x):
 
 
 def bottleneck_probe(c_in, width, stride, x, dy=None, mode="eval", structure=False):
-    steps = [("count_parameters", {})]
     # Where there is a projection, the order in which body and shortcut run is the student's choice.
-    steps += [("layers", {"input_size": x.shape})] if structure else []
-    steps += [("set_weights", {"seed": width}), (mode, {}), ("forward", {"x": x})]
+    steps = [("layers", {"input_size": x.shape})] if structure else [("weight_shapes", {})]
+    steps += [("count_parameters", {}), ("set_weights", {"seed": width}), (mode, {}), ("forward", {"x": x})]
     if dy is not None:
         steps.append(("gradient", {"x2": x, "dy": dy}))
     return call(c_in, width, stride, steps=steps, device="cpu")
@@ -1071,9 +1073,9 @@ BOTTLENECK = Exercise(
                 _bottleneck(join=lambda self, y, x: F.relu(F.relu(y) + self.skip(x)))),
         Mistake("no_last_relu", "The ReLU after the addition is missing.",
                 _bottleneck(join=lambda self, y, x: y + self.skip(x))),
-        Mistake("no_first_relu", "The ReLU behind the first convolution is missing.",
+        Mistake("no_first_relu", "The ReLU after the first convolution is missing.",
                 _bottleneck(relus=(lambda h: h, F.relu))),
-        Mistake("no_second_relu", "The ReLU behind the 3×3 convolution is missing.",
+        Mistake("no_second_relu", "The ReLU after the 3×3 convolution is missing.",
                 _bottleneck(relus=(F.relu, lambda h: h))),
         Mistake("no_projection", "The skip is never projected. Where the channels or the size change, a 1×1 "
                 "convolution has to bring the input to the shape of the output.",  # 91
@@ -1107,7 +1109,7 @@ BOTTLENECK = Exercise(
         Mistake("no_padding", "The 3×3 convolution has no padding, so that the maps shrink and the skip no longer "
                 "fits.",
                 _bottleneck(padding=0)),
-        Mistake("no_third_norm", "The batch norm behind the third convolution is missing.", NoThirdNorm),
+        Mistake("no_third_norm", "The batch norm after the third convolution is missing.", NoThirdNorm),
         Mistake("half_the_expansion", "The block gives 2·width channels. It gives 4·width.", _bottleneck(expansion=2)),
     ],
     alternatives=[BottleneckInLine, BottleneckFromLists],

@@ -13,7 +13,7 @@ from cnnlab.plots import frame
 def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, interval: int = 700):
     """A player that steps through a network and frames what the unit in the middle of `image` sees.
 
-    image (H, W) or (H, W, 3); fields: the receptive field behind each entry of the configuration list `config`, in
+    image (H, W) or (H, W, 3); fields: the receptive field after each entry of the configuration list `config`, in
     pixels along one axis.  Returns HTML, or nothing while nbgrader grades.
     """
     if quick():
@@ -41,4 +41,4 @@ def growing_field(image: np.ndarray, fields: tuple[int, ...], config: tuple, int
     fig.canvas.draw()
     fig.set_layout_engine("none")
     return player(fig, draw, len(fields), interval, "A photograph with a frame around what one unit sees; "
-                  "with each layer the frame grows, faster behind each pooling layer.")
+                  "with each layer the frame grows, faster after each pooling layer.")

@@ -6,6 +6,7 @@ Grading them all is `python -m tests.hostile`; here they are only built, and run
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -57,8 +58,9 @@ def world(tmp_path):
 def points(cases):
     """What `check` gives in the student's own process, by name: the code and the check side by side."""
     todo = [(c.name, c.code, c.exercise) for c in cases]
-    done = subprocess.run([sys.executable, "-c", RUN], input=json.dumps(todo), capture_output=True, text=True,
-                          timeout=120)
+    with tempfile.TemporaryDirectory() as folder:  # some of the code writes files
+        done = subprocess.run([sys.executable, "-c", RUN], input=json.dumps(todo), capture_output=True, text=True,
+                              timeout=120, cwd=folder)
     return dict(map(json.loads, done.stdout.splitlines()))
 
 

@@ -109,13 +109,13 @@ def test_layers_with_weights_are_6n_plus_2(nb, n):
 def test_skips_mend_most_of_it(nb):
     plain, residual = nb["plain_errors"]["train"], nb["residual_errors"]["train"]
     assert residual[20] < plain[20] - 10 and residual[56] == pytest.approx(plain[56] / 2, rel=0.2)
-    assert residual[56] > residual[20]
+    assert residual[56] > residual[20] and plain[8] <= residual[8] < plain[8] + 4
 
 
 def test_the_live_run_shows_it_too(nb):
     losses = {name: np.mean(history.loss[-20:]) for name, history in nb["runs"].items()}
     assert losses["plain, 20 layers"] < 0.6 and losses["residual, 44 layers"] < 0.3
-    assert 1.2 < losses["plain, 44 layers"] < np.log(10)
+    assert (losses["plain, 20 layers"] + np.log(10)) / 2 < losses["plain, 44 layers"] < np.log(10)
     assert all(len(history.loss) == 4 * 23 for history in nb["runs"].values())
 
 
@@ -260,7 +260,7 @@ def test_resnet_50_where_the_work_is(nb):
     assert nb["report"].parameters == 25_557_032 and nb["report"].multiply_adds == 4_089_184_256
     stages = sum(nb["work"].values())
     assert stages.argmax() == 3 and stages[1:5].min() > 0.15 * stages.sum()
-    assert nb["learned"][4] / 25_557_032 == pytest.approx(0.6, abs=0.02) and nb["learned"].sum() == 25_557_032
+    assert nb["learned"][4] / 25_557_032 == pytest.approx(0.59, abs=0.005) and nb["learned"].sum() == 25_557_032
     assert nb["share"]["1×1"] == pytest.approx(0.52, abs=0.005) and nb["share"]["3×3"] == pytest.approx(0.45, abs=0.005)
     assert {17 * (64 * 2**s) ** 2 * (56 // 2**s) ** 2 for s in range(4)} == {218_365_952}
     by_part = {}

@@ -94,6 +94,22 @@ def test_numbers_strings_and_tuples_are_compared_too(expected, got, layer):
     assert compare(expected, got).layer == layer
 
 
+@pytest.mark.parametrize(("expected", "got", "says"), [
+    (("a", "b", "c"), ("a", "c"), "The first that differs is [1]: it returned 'c', expected 'b'."),
+    (("a", "b"), ["a"], "[1]: it returned nothing, expected 'b'."),
+    ((), ("a",), "[0]: it returned 'a', expected nothing."), (("a", "b"), (1,), ""), ((1, 2), (1,), ""),
+])
+def test_where_lists_of_strings_of_different_length_part_is_told(expected, got, says):
+    difference = compare(expected, got)
+    count = "1 value" if len(got) == 1 else f"{len(got)} values"
+    assert difference.message == f"It returned {count}, expected {len(expected)}."
+    assert difference.where.endswith(says) and bool(says) == bool(difference.where)
+
+
+def test_where_none_is_expected_it_says_so_in_these_words():
+    assert compare((None,), (3,)).message == "It returned the number 3, expected None."
+
+
 @pytest.mark.parametrize(("expected", "got"), [
     (5, np.int32(5)), (5, np.array(5)), (0.5, np.float32(0.5)), (1.0, 1), (True, np.True_),
     ((1, 2), [1, 2]), ((1, 2), np.array([1, 2])), (None, None), ((X, 1), [X.tolist(), 1])])

@@ -60,7 +60,7 @@ def probes(rng):
     for c_in, c_out, mode in [(2, 3, "eval"), (3, 3, "train")]:
         x = rng.integers(-8, 9, (2, c_in, 4, 5)) / 4
         yield call(c_in, c_out, steps=[
-            ("count_parameters", {}), ("layers", {"input_size": (2, c_in, 4, 5)}), ("set_weights", {"seed": 1}), (mode, {}),
+            ("layers", {"input_size": (2, c_in, 4, 5)}), ("count_parameters", {}), ("set_weights", {"seed": 1}), (mode, {}),
             ("forward", {"x": x}), ("gradient", {"x2": x, "dy": rng.integers(-4, 5, (2, c_out, 4, 5)) / 4})], device="cpu")
 
 
@@ -86,8 +86,9 @@ def test_a_mistake_is_named_and_the_first_layer_that_differs_shown(shipped):
     assert judge(shipped, Local(NoSkip)).mistake == "no_skip"
     verdict = judge(shipped, Local(Biased))
     assert verdict.mistake == "biased"
-    assert "`count_parameters(net)`: It returned 69, expected 66." in report.text(verdict)
-    assert ("Called: `net = Residual(2, 3)`, then `count_parameters(net)`, then `layers(net, (2, 2, 4, 5))`, then "
+    assert ("`layers(net, (2, 2, 4, 5))`, at [0]: It returned 'Conv2d (3, 2, 3, 3) + bias -> (2, 3, 4, 5)', expected "
+            "'Conv2d (3, 2, 3, 3) -> (2, 3, 4, 5)'." in report.text(verdict))
+    assert ("Called: `net = Residual(2, 3)`, then `layers(net, (2, 2, 4, 5))`, then `count_parameters(net)`, then "
             "`set_weights(net, 1)`, then `net.eval()`, then `net(x)`, then `gradient(net, x2, dy)` with x of shape (2, 2, 4, 5)"
             in report.text(verdict))
 

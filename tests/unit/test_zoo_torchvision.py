@@ -14,10 +14,18 @@ LAYOUTS = {
     "alexnet": "9c198ebd",
     "vgg11": "cb3dc23f", "vgg11_bn": "8b6717e7", "vgg13": "67c1dc8b", "vgg13_bn": "f6b0597d",
     "vgg16": "35c4623e", "vgg16_bn": "34737158", "vgg19": "4723255a", "vgg19_bn": "fc3ff6fa",
-    "googlenet": "7f541ca2",
+    "googlenet": "7f541ca2", "inception_v3": "aab0ac2c",
     "resnet18": "84fb10d9", "resnet34": "28f9096d", "resnet50": "d7e4f8bb", "resnet101": "02c0f34f",
     "resnet152": "685c6620",
+    "wide_resnet50_2": "41203d1d", "wide_resnet101_2": "4f088c0a",
+    "resnext50_32x4d": "e3bad165", "resnext101_32x8d": "da7dd752", "resnext101_64x4d": "90caac80",
+    "densenet121": "aa0fd992", "densenet161": "82d337d4", "densenet169": "e2d0f02d", "densenet201": "0d234ad7",
+    "mobilenet_v2": "37bbbce8",
+    "efficientnet_b0": "a04d0792", "efficientnet_b1": "9aaba074", "efficientnet_b2": "a6d3677e",
+    "efficientnet_b3": "49511144", "efficientnet_b4": "2974b9d3", "efficientnet_b5": "281af15a",
+    "efficientnet_b6": "c32e05b4", "efficientnet_b7": "3d2a7737",
 }
+WITH_HEADS = ("googlenet", "inception_v3")  # auxiliary heads, which a network of torchvision has unless told not to
 
 
 def layout(state_dict):
@@ -55,14 +63,17 @@ def same(ours, theirs, size=64, classes=1000, channels=3):
 
 @pytest.mark.parametrize("name", COUNTERPARTS)
 def test_a_counterpart_has_torchvisions_keys_and_shapes(name):
-    model = on_meta(COUNTERPARTS[name], **({"aux_heads": True} if name == "googlenet" else {}))
+    model = on_meta(COUNTERPARTS[name], **({"aux_heads": True} if name in WITH_HEADS else {}))
     keys = torchvision_keys(model)
     assert layout({keys[key]: tensor for key, tensor in model.state_dict().items()}) == LAYOUTS[name]
 
 
 @pytest.mark.parametrize(("name", "arguments"), [
     ("resnet18", {"num_classes": 7, "in_channels": 2}), ("googlenet_torchvision", {"aux_heads": True}),
-    ("googlenet_torchvision", {"aux_heads": False, "num_classes": 3})])
+    ("googlenet_torchvision", {"aux_heads": False, "num_classes": 3}),
+    ("inception_v3", {"aux_heads": True, "num_classes": 5}), ("inception_v3", {"aux_heads": False, "in_channels": 1}),
+    ("densenet121", {"num_classes": 4, "in_channels": 1}), ("mobilenet_v2", {"num_classes": 2}),
+    ("efficientnet_b0", {"num_classes": 2})])
 def test_weights_go_there_and_come_back(name, arguments):
     model = filled(on_meta(name, **arguments))
     back = load_torchvision(NETWORKS[name].torchvision, to_torchvision(model))
@@ -97,7 +108,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence():
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "plain18", "googlenet", "alexnet", "vgg16_c", "vgg11_lrn", "lenet"])
+@pytest.mark.parametrize("name", ["resnet50", "plain18", "googlenet", "alexnet", "vgg16_c", "vgg11_lrn", "lenet",
+                                  "cifar_wide_resnet16_8", "se_resnet50", "cifar_densenet40_12", "mobilenet_v2_1_4"])
 def test_a_network_that_torchvision_computes_otherwise_is_refused(name):
     with pytest.raises(ValueError, match="torchvision has no .* like this one.*resnet50_v1_5"):
         to_torchvision(on_meta(name))
@@ -106,22 +118,24 @@ def test_a_network_that_torchvision_computes_otherwise_is_refused(name):
 @pytest.mark.parametrize("name", COUNTERPARTS)
 def test_torchvisions_weights_give_torchvisions_outputs(name):
     models = pytest.importorskip("torchvision").models
-    heads = {"aux_logits": True, "init_weights": False} if name == "googlenet" else {}
+    heads = {"aux_logits": True, "init_weights": False} if name in WITH_HEADS else {}
     with torch.device("meta"):
         theirs = models.get_model(name, **heads)
     assert layout(theirs.state_dict()) == LAYOUTS[name]
     theirs = filled(theirs)
     ours = load_torchvision(name, theirs.state_dict())
-    same(ours, theirs)
-    if name == "googlenet":
-        x = torch.randn(2, 3, 64, 64)
+    same(ours, theirs, size=80 if name == "inception_v3" else 64)
+    if name in WITH_HEADS:
+        size = 299 if name == "inception_v3" else 64
+        x = torch.randn(2, 3, size, size)
         for model in (ours.train(), theirs.train()):
             for module in model.modules():
                 if isinstance(module, torch.nn.Dropout):
                     module.p = 0.0
-        logits, aux2, aux1 = theirs(x)
-        for a, b in zip(ours(x), (logits, aux1, aux2), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * b.std().item())
+        with torch.no_grad():
+            logits, *heads = theirs(x)  # the last head first
+            for a, b in zip(ours(x), (logits, *reversed(heads)), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * b.std().item())
 
 
 def test_torchvisions_pretrained_googlenet_normalises_the_image_again():

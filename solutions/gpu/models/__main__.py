@@ -38,7 +38,7 @@ def main(names: list[str]) -> int:
         with torch.device("meta"):
             model = create(name)
         network = NETWORKS[name]
-        rows.append((name, "×".join(map(str, network.input)),
+        rows.append((name + " †" * network.segmentation, "×".join(map(str, network.input)),
                      *cells(count_parameters(model), network.parameters, notes),
                      *cells(count_multiply_adds(model, network.input), network.multiply_adds, notes)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -48,6 +48,8 @@ def main(names: list[str]) -> int:
     print("\nFor one image, in evaluation mode.  A multiply-add is one multiplication and the addition behind it, in\n"
           "convolutions and matrix products; biases, normalisation, activation functions and pooling are not counted.\n"
           "A difference is 0 where our number rounds to the digits that were published.")
+    if any(NETWORKS[name].segmentation for name in names or NETWORKS):
+        print("† gives logits for every pixel, for segmentation.")
     for i, note in enumerate(notes, 1):
         print(f"[{i}] {note}.")
     wrong = [row[0] for row in rows if any(cell.endswith("!") for cell in row)]

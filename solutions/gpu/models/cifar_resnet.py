@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from solutions.gpu.models import initialise
 from solutions.gpu.models.network import Network, Published
-from solutions.gpu.models.resnet import BasicBlock, conv, make_stage
+from solutions.gpu.models.residual import BasicBlock, conv, make_stage
 
 
 class CifarResNet(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ def load_torchvision(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
     """The network that torchvision calls `name`, such as "resnet50", with the weights of its state dictionary.
 
     It gives torchvision's outputs, so resnet50 is v1.5 and googlenet has batch norm.  It is a new float32 network on
-    the CPU, in training mode like all new ones; num_classes, in_channels and GoogLeNet's auxiliary heads are those of
-    the dictionary.  One difference: torchvision's googlenet with pretrained weights first turns an image normalised by
-    ImageNet's mean and standard deviation into one normalised by 0.5 and 0.5; ours wants the latter from the start.
+    the CPU, in training mode like all new ones; num_classes, in_channels and auxiliary heads are those of the
+    dictionary.  One difference: torchvision's googlenet and inception_v3 with pretrained weights first turn an image
+    normalised by ImageNet's mean and standard deviation into one normalised by 0.5 and 0.5; ours want the latter.
 
     Raises ValueError where the name is unknown, or a key is missing, superfluous or of another shape.
     """
@@ -51,8 +52,9 @@ def to_torchvision(model: nn.Module) -> dict[str, Tensor]:
     if hasattr(model, "torchvision_names"):
         keys = torchvision_keys(model)
         theirs = {keys[ours]: tensor for ours, tensor in state.items()}
-        if any(repr(_like(name, theirs)) == repr(model) for name in COUNTERPARTS.values()):
-            return theirs
+        for name in COUNTERPARTS.values():
+            if _keys(name, *_heads(name, theirs).values()) == list(theirs) and repr(_like(name, theirs)) == repr(model):
+                return theirs
     raise ValueError(f"torchvision has no {type(model).__name__} like this one; these networks of the zoo are equal to "
                      f"one of torchvision's: {', '.join(COUNTERPARTS.values())}")
 
@@ -70,12 +72,24 @@ def torchvision_keys(model: nn.Module) -> dict[str, str]:
 
 def _like(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
     """The network `name` on the meta device, as wide at its two ends as the weights in torchvision's dictionary."""
+    heads = _heads(name, state_dict)
+    keys = _keys(name, *heads.values())
+    first, last = keys[0], [key for key in keys if key.endswith("weight")][-1]
+    conv, fc = state_dict.get(first), state_dict.get(last)
+    fits = getattr(conv, "ndim", 0) == 4 and getattr(fc, "ndim", 0) == 2
+    ends = {"in_channels": conv.shape[1], "num_classes": fc.shape[0]} if fits else {}
     with torch.device("meta"):
-        heads = {"aux_heads": any(key.startswith("aux") for key in state_dict)} if name.startswith("googlenet") else {}
-        model = create(name, **heads)
-        keys = list(torchvision_keys(model).values())
-        first, last = keys[0], [key for key in keys if key.endswith("weight")][-1]
-        conv, fc = state_dict.get(first), state_dict.get(last)
-        if getattr(conv, "ndim", 0) != 4 or getattr(fc, "ndim", 0) != 2:
-            return model
-        return create(name, in_channels=conv.shape[1], num_classes=fc.shape[0], **heads)
+        return create(name, **ends, **heads)
+
+
+def _heads(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, bool]:
+    """Whether the network has the auxiliary heads of torchvision's dictionary, for those that can have them."""
+    may_have = name.startswith(("googlenet", "inception"))
+    return {"aux_heads": any(key.lower().startswith("aux") for key in state_dict)} if may_have else {}
+
+
+@cache
+def _keys(name: str, *heads: bool) -> list[str]:
+    """Torchvision's keys for the network `name`, in order."""
+    with torch.device("meta"):
+        return list(torchvision_keys(create(name, **({"aux_heads": heads[0]} if heads else {}))).values())

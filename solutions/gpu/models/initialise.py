@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 
-def he(model: nn.Module, *outputs: nn.Linear) -> None:
+def he(model: nn.Module, *outputs: nn.Linear | nn.ConvTranspose2d) -> None:
     """Draw all weights from N(0, 2 / fan-in), those of the output layers from N(0, 0.01²); set all biases to 0.
 
-    Behind a ReLU, 2 / fan-in keeps the mean square of the activations from layer to layer.  No ReLU stands behind the
+    After a ReLU, 2 / fan-in keeps the mean square of the activations from layer to layer.  No ReLU follows the
     outputs; they start small, so that the first loss is near ln(num_classes).  Batch norm keeps what PyTorch gives it:
     scale 1, shift 0.  He et al., Delving deep into rectifiers, 2015, section 2.2.
     """
@@ -19,6 +19,7 @@ def he(model: nn.Module, *outputs: nn.Linear) -> None:
                 nn.init.zeros_(module.bias)
     for layer in outputs:
         nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
 
 
 def gaussian(model: nn.Module, std: float = 0.01) -> None:

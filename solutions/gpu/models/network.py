@@ -52,6 +52,7 @@ class Network:
 
     create: takes num_classes and in_channels, and what the architecture's file says.
     torchvision: the name of the same network in torchvision, where it has it.
+    segmentation: whether it returns logits for every pixel (N, num_classes, H, W), not for the image (N, num_classes).
     """
 
     create: Callable[..., nn.Module]
@@ -59,6 +60,7 @@ class Network:
     parameters: Published | None = None
     multiply_adds: Published | None = None
     torchvision: str | None = None
+    segmentation: bool = False
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -6,7 +6,26 @@ import difflib
 
 from torch import nn
 
-from solutions.gpu.models import alexnet, cifar_resnet, googlenet, lenet, resnet, vgg, zfnet
+from solutions.gpu.models import (
+    alexnet,
+    cifar_resnet,
+    densenet,
+    efficientnet,
+    enet,
+    fcn,
+    googlenet,
+    inception_v3,
+    lenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    nasnet,
+    resnet,
+    resnext,
+    senet,
+    vgg,
+    wide_resnet,
+    zfnet,
+)
 
 NETWORKS = (
     lenet.NETWORKS
@@ -16,6 +35,17 @@ NETWORKS = (
     | googlenet.NETWORKS
     | resnet.NETWORKS
     | cifar_resnet.NETWORKS
+    | wide_resnet.NETWORKS
+    | resnext.NETWORKS
+    | senet.NETWORKS
+    | densenet.NETWORKS
+    | mobilenet_v1.NETWORKS
+    | mobilenet_v2.NETWORKS
+    | efficientnet.NETWORKS
+    | inception_v3.NETWORKS
+    | nasnet.NETWORKS
+    | fcn.NETWORKS
+    | enet.NETWORKS
 )
 
 
