@@ -82,7 +82,7 @@ except RuntimeError as error:
 # %% [markdown]
 # ## A fully connected layer is a convolution
 #
-# Behind the flattening of maps (C, H, W), output $o$ of a fully connected layer is
+# After the flattening of maps (C, H, W), output $o$ of a fully connected layer is
 #
 # $$y_o = b_o + \sum_{c,i,j} W_{o,\;cHW + iW + j}\; x_{c,i,j} .$$
 #
@@ -106,7 +106,7 @@ plt.show()
 #
 # Write `as_convolution(weight, bias, shape)`.
 #
-# - `weight` (out, C·H·W) and `bias` (out,) are those of an `nn.Linear` behind `x.flatten(1)` of maps x (N, C, H, W),
+# - `weight` (out, C·H·W) and `bias` (out,) are those of an `nn.Linear` after `x.flatten(1)` of maps x (N, C, H, W),
 #   float32; `shape` is the tuple `(C, H, W)`;
 # - return an `nn.Conv2d` with a bias, stride 1, no padding and one group. On maps (N, C, H, W) it gives the numbers of
 #   the linear layer, as (N, out, 1, 1). On larger maps it gives them for every window of H×W.
@@ -117,7 +117,7 @@ plt.show()
 
 # %% tags=["exercise:as_convolution"]
 def as_convolution(weight, bias, shape):
-    """A convolution that computes what a fully connected layer behind a flattening does.
+    """A convolution that computes what a fully connected layer after a flattening does.
 
     weight (out, C·H·W); bias (out,); shape (C, H, W).  Returns an nn.Conv2d with kernels of C×H×W.
     """
@@ -134,7 +134,7 @@ def as_convolution(weight, bias, shape):
 check("as_convolution", as_convolution)
 
 # %% [markdown]
-# What about the *next* fully connected layer, from 120 to 84? Behind the convolution it finds maps (N, 120, H', W'): at
+# What about the *next* fully connected layer, from 120 to 84? After the convolution it finds maps (N, 120, H', W'): at
 # each place 120 numbers. Its shape is (120, 1, 1), and it becomes a **1×1 convolution**.
 #
 # So the whole network can be written with convolutions and poolings alone: it is **fully convolutional**. LeCun and
@@ -239,7 +239,7 @@ animation.scan(page[0, 0].numpy(), probabilities.numpy(), window=32, stride=4, r
 #
 # - `size` is the number of pixels of the image, an int; `layers` is a tuple of `(kernel_size, stride, padding)`, ints,
 #   one for each convolution or pooling, from the image on. It may be empty. Windows that do not fit are left out;
-# - return a tuple of four ints, `(count, stride, window, start)`, for the map behind the last layer. Place i then looks
+# - return a tuple of four ints, `(count, stride, window, start)`, for the map after the last layer. Place i then looks
 #   at the pixels from `start + i * stride` to `start + i * stride + window - 1`.
 #
 # Each layer's padding is counted in steps of *its* input, which may be several pixels of the image.
@@ -586,7 +586,7 @@ plt.show()
 #
 # $$\frac{i + \frac12}{f} - \frac12$$
 #
-# of the old map, for the factor $f$. Before the middle of the first row, and behind that of the last, the border's
+# of the old map, for the factor $f$. Before the middle of the first row, and after that of the last, the border's
 # value is kept.
 
 # %% [markdown]
@@ -612,7 +612,7 @@ def upsample_bilinear(x, factor):
     def along(x, axis):
         size = x.shape[axis]
         r = ((torch.arange(factor * size) + 0.5) / factor - 0.5).clamp(0, size - 1)
-        a = r.floor().long()                                              # the row before, and the row behind:
+        a = r.floor().long()                                              # the row before, and the row after:
         b = (a + 1).clamp(max=size - 1)
         share = (r - a).reshape([-1 if k == axis else 1 for k in range(4)])
         return (1 - share) * x.index_select(axis, a) + share * x.index_select(axis, b)
@@ -775,8 +775,8 @@ print(f"{int(off.sum())} of {off.numel()} pixels differ, all within 2 of the bor
 # In the interior it is. At the border interpolation keeps the last value, while the stamps run out and the map fades to
 # 0.
 #
-# Long and colleagues start their up-sampling layers with these weights, and let the network learn them. A kernel for
-# each pair of classes: bilinear for a class with itself, 0 for two different ones.
+# Long and colleagues start their up-sampling layers with these weights, and let the network learn all but the last. A
+# kernel for each pair of classes: bilinear for a class with itself, 0 for two different ones.
 
 # %%
 def bilinear_start(layer):
@@ -1116,17 +1116,21 @@ print(f"skips are cropped {', '.join(f'{a} to {b}' for a, b in cropped)}; labels
 # ## Where to read more
 #
 # - Ofer Matan, Christopher Burges, Yann LeCun and John Denker, *Multi-digit recognition using a space displacement
-#   neural network*, 1992; and section VII of *Gradient-based learning applied to document recognition*, 1998.
+#   neural network*, 1992; and section VII of *Gradient-based learning applied to document recognition*, 1998: LeNet
+#   over rows of digits.
 # - Pierre Sermanet and others, *OverFeat: integrated recognition, localization and detection using convolutional
-#   networks*, 2014.
+#   networks*, 2014: a large classifier run over the whole image.
 # - Jonathan Long, Evan Shelhamer and Trevor Darrell, *Fully convolutional networks for semantic segmentation*, CVPR
-#   2015.
+#   2015: the conversion, the skips, and segmentation trained end to end.
 # - Olaf Ronneberger, Philipp Fischer and Thomas Brox, *U-Net: convolutional networks for biomedical image
-#   segmentation*, 2015.
-# - Fisher Yu and Vladlen Koltun, *Multi-scale context aggregation by dilated convolutions*, 2016.
+#   segmentation*, 2015: as gradually up as down.
+# - Fisher Yu and Vladlen Koltun, *Multi-scale context aggregation by dilated convolutions*, 2016: large windows on fine
+#   maps.
 
 # %% [markdown]
 # On up-sampling:
 #
-# - Vincent Dumoulin and Francesco Visin, *A guide to convolution arithmetic for deep learning*, 2016.
-# - Augustus Odena, Vincent Dumoulin and Chris Olah, *Deconvolution and checkerboard artifacts*, Distill, 2016.
+# - Vincent Dumoulin and Francesco Visin, *A guide to convolution arithmetic for deep learning*, 2016: all the sizes, in
+#   pictures.
+# - Augustus Odena, Vincent Dumoulin and Chris Olah, *Deconvolution and checkerboard artifacts*, Distill, 2016: where
+#   the pattern comes from, and how to avoid it.

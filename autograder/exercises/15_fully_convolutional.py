@@ -261,10 +261,10 @@ FULLY_CONV_LENET = Exercise(
                 "nothing else: 1×1.", F6OfFive),
         Mistake("three_by_three", "The kernels of C1, C3 and C5 are 3×3. They are 5×5.",
                 _lenet(kernels=(3, 3, 3, 1, 1))),
-        Mistake("no_relu_after_c5", "There is no ReLU behind C5. It was there when C5 was a linear layer, and stays.",
+        Mistake("no_relu_after_c5", "There is no ReLU after C5. It was there when C5 was a linear layer, and stays.",
                 _lenet(relus=(True, True, False, True, False))),
-        Mistake("no_relu_after_f6", "There is no ReLU behind F6.", _lenet(relus=(True, True, True, False, False))),
-        Mistake("no_relu_in_the_head", "There is no ReLU behind C5 and F6. Without it the last three layers are one "
+        Mistake("no_relu_after_f6", "There is no ReLU after F6.", _lenet(relus=(True, True, True, False, False))),
+        Mistake("no_relu_in_the_head", "There is no ReLU after C5 and F6. Without it the last three layers are one "
                 "linear map.", _lenet(relus=(True, True, False, False, False))),
         Mistake("relu_at_the_end", "The logits go through a ReLU: negative scores are lost.",
                 _lenet(relus=(True, True, True, True, True))),
@@ -289,7 +289,7 @@ FULLY_CONV_LENET = Exercise(
     alternatives=[lenet_in_sequence, LeNetPoolFirst],
     hints=[
         "How large are the maps that C5 reads in the classifier of one size, and how large are those that F6 reads "
-        "behind it?",
+        "after it?",
         dedent("""\
         An image of 36×32, one pixel more than a step of the map in height:
 
@@ -382,7 +382,7 @@ MAP_GEOMETRY = Exercise(
                 "its input, each of which is several pixels once there was a stride.",  # 107
                 _geometry(start=lambda k, s, p, step: -p)),
         Mistake("own_stride_too", "Each layer's own stride is multiplied in before its kernel and padding are counted. "
-                "It only concerns the layers behind it.", _geometry(late=True)),  # 107
+                "It only concerns the layers after it.", _geometry(late=True)),  # 107
         Mistake("own_stride_only", "Kernel and padding are multiplied by the layer's own stride. It is the product of "
                 "the strides before it.",
                 _geometry(window=lambda k, s, step: (k - 1) * s, start=lambda k, s, p, step: -p * s)),
