@@ -84,7 +84,7 @@ except RuntimeError as error:
 #
 # After the flattening of maps (C, H, W), output $o$ of a fully connected layer is
 #
-# $$y_o = b_o + \sum_{c,i,j} W_{o,\;cHW + iW + j}\; x_{c,i,j} .$$
+# $$y(o) = \text{bias}(o) + \sum_{i,a,b} \text{weight}(o,\; iHW + aW + b)\;\, x(i, a, b) .$$
 #
 # A weight for each channel, row and column, products, a sum: this is a filter of C×H×W at the one place where it fits.
 # The only thing to do is to write the row of weights as a volume.
@@ -92,7 +92,7 @@ except RuntimeError as error:
 # %%
 row_of_weights = np.arange(12)
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 1.5), layout="constrained", width_ratios=[12, 4, 4])
-plots.grid(axes[0], row_of_weights[None], "a row of W, for maps of 2×2×3", vmin=0, vmax=24)
+plots.grid(axes[0], row_of_weights[None], "a row of weights, for maps of 2×2×3", vmin=0, vmax=24)
 for c, ax in enumerate(axes[1:]):
     plots.grid(ax, row_of_weights.reshape(2, 2, 3)[c], f"as a filter: channel {c}", vmin=0, vmax=24)
 plt.show()
@@ -352,8 +352,9 @@ for way, taken in seconds.items():
     print(f"{way.replace('_', ' '):13} {1000 * taken:7.1f} ms, {taken / seconds['unrolled']:5.1f} times")
 
 # %% [markdown]
-# The maps are equal. Sliding takes tens of times as long if the windows come as one batch, and about a hundred times as
-# long if they come one by one, as a program that walks over the image would do it.
+# **Unrolled** is the converted network, run over the whole page at once. The maps are equal. Sliding takes tens of
+# times as long if the windows come as one batch, and about a hundred times as long if they come one by one, as a
+# program that walks over the image would do it.
 #
 # Where does it come from? Neighbouring windows share most of their pixels, and the slid network computes everything
 # about the shared ones again.
@@ -443,8 +444,9 @@ for padding in (0, 1):
 # Without padding it is. With padding it is not, and no mistake was made: a window that is cut out has zeros around it,
 # while in the unrolled network it has its real neighbours. Only windows at the edge of the image still meet zeros.
 #
-# For VGG the difference was even of use. Simonyan and Zisserman (2015) found the scores of crops and of the unrolled
-# network to complement each other, for this reason.
+# For VGG the difference was even of use. Running the unrolled network over a larger image is the **dense evaluation**
+# of notebook 11. Simonyan and Zisserman (2015) found its scores and those of crops to complement each other, for this
+# reason.
 
 # %% [markdown]
 # ## A label for every pixel
@@ -465,7 +467,7 @@ def scenes(count, among, seed):
     rng = np.random.default_rng(seed)
     pictures, classes = np.zeros((count, 1, SIDE, SIDE), np.float32), np.zeros((count, SIDE, SIDE), np.int64)
     for picture, truth in zip(pictures, classes):
-        for i in rng.choice(among, 8):                                 # eight tries; three or four find room
+        for i in rng.choice(among, 8):                                 # eight tries; two to four mostly find room
             row, column = rng.integers(0, SIDE - 7, 2)
             place = slice(row, row + 8), slice(column, column + 8)
             if not picture[0][place].any():                            # otherwise there is a digit already
@@ -758,6 +760,8 @@ check("bilinear_kernel", bilinear_kernel)
 
 # %% [markdown]
 # The transposed convolution with this kernel, at stride $f$ and with padding $(k - f)/2$, makes $f\cdot H$ rows of H.
+# It leaves no checkerboard, not even for odd factors: with a row and a column of zeros more the kernel has a size of
+# 2f.
 #
 # **Predict.** Is the result that of `upsample_bilinear`, everywhere?
 
@@ -858,14 +862,15 @@ check("crop_offset", crop_offset)
 FCN_VGG = [(3, 1, 100), *VGG_LAYERS[1:]]                               # 18 layers up to pool5; then fc6, 7×7
 to_pool3, to_pool4 = tuple(FCN_VGG[:10]), tuple(FCN_VGG[:14])
 skip4 = crop_offset((*FCN_VGG[14:], (7, 1, 0)), 4, 0)                  # ×2: a kernel of 4, stride 2
-skip3 = crop_offset(tuple(FCN_VGG[10:14]), 4, 0) + 2 * skip4                  # the crop of pool4, in rows of pool3
+skip3 = crop_offset(tuple(FCN_VGG[10:14]), 4, 0) + 2 * skip4           # the crop of pool4, in rows of pool3
 whole = {"FCN-32s": crop_offset((*FCN_VGG, (7, 1, 0)), 64, 0), "FCN-16s": crop_offset(to_pool4, 32, 0) + 16 * skip4,
          "FCN-8s": crop_offset(to_pool3, 16, 0) + 8 * skip3}
 print("skips from pool4 and pool3:", skip4, skip3, "  image:", whole)
 
 # %% [markdown]
-# Your function gives them all. The last three are negative: row 0 of the enlarged scores lies 19, 27 or 31 rows
-# *before* the image, so that many are cut off.
+# Your function gives them all. A crop before adds up: after the first skip, row 0 of the sum is row 5 of pool4, which
+# lies 2·5 rows of pool3, or 16·5 rows of the image, further down. The three for the image are negative: row 0 of
+# the enlarged scores lies 19, 27 or 31 rows *before* it, so that many are cut off.
 
 # %% [markdown]
 # ### Exercise: joining two maps

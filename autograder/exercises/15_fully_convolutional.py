@@ -291,7 +291,7 @@ FULLY_CONV_LENET = Exercise(
         "How large are the maps that C5 reads in the classifier of one size, and how large are those that F6 reads "
         "after it?",
         dedent("""\
-        An image of 36×32, one pixel more than a step of the map in height:
+        An image of 36×32, higher by one step of the map, 4 pixels:
 
         ```
         C1  32×28   pool  16×14   C3  12×10   pool  6×5   C5  2×1   F6  2×1   output  2×1
@@ -448,10 +448,13 @@ def _confusion(predicted, labels, classes, ignore):
 
 
 def mean_iou(predicted, labels, classes, ignore=255):
-    """Oracle: by the confusion matrix, row the label, column what was predicted."""
+    """Oracle: by the confusion matrix, row the label, column what was predicted.
+
+    Of float32, as a division of torch's counts is: the tolerance is that of float32 then, also for a float.
+    """
     c = _confusion(predicted, labels, classes, ignore)
     union = c.sum(0) + c.sum(1) - c.diag()
-    return (c.diag() / union)[union > 0].mean().item()
+    return (c.diag() / union)[union > 0].mean().float()
 
 
 def iou_by_sets(predicted, labels, classes, ignore=255):
@@ -473,9 +476,14 @@ def iou_one_hot(predicted, labels, classes, ignore=255):
     return float((both[either > 0] / either[either > 0]).mean())
 
 
+def iou_in_float32(predicted, labels, classes, ignore=255):
+    predicted, labels = predicted[labels != ignore], labels[labels != ignore]
+    ious = [((predicted == k) & (labels == k)).sum() / ((predicted == k) | (labels == k)).sum() for k in range(classes)]
+    return torch.stack(ious).nanmean().item()
+
+
 def _iou(score=None, keep=None, absent=None, ignored=True):
     """A mistake: score(both, said, true, pixels) of a class; keep(k, said, true): which classes; absent: of others."""
-    ""
     def run(predicted, labels, classes, ignore=255):
         counts = labels != ignore if ignored else torch.ones_like(labels, dtype=torch.bool)
         said, true = predicted[counts], labels[counts]
@@ -559,7 +567,7 @@ MEAN_IOU = Exercise(
                 lambda p, t, classes, ignore=255: (lambda c: float(c.diag().sum() / (2 * c.sum() - c.diag().sum())))(
                     _confusion(p, t, classes, ignore))),
     ],
-    alternatives=[iou_by_sets, iou_one_hot],
+    alternatives=[iou_by_sets, iou_one_hot, iou_in_float32],
     hints=[
         "For one class: which pixels did the network claim, and which have the label? Which are in both, which in at "
         "least one?",

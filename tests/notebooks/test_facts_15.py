@@ -222,6 +222,8 @@ def test_the_bilinear_kernel_interpolates_inside(nb, factor):
     exact = F.interpolate(x, scale_factor=factor, mode="bilinear")
     inside = slice(factor // 2, -(factor // 2) or None)
     torch.testing.assert_close(stamped[..., inside, inside], exact[..., inside, inside])
+    even = F.conv_transpose2d(torch.ones(1, 1, 5, 5), kernel[None, None], stride=factor, padding=(k - factor) // 2)
+    torch.testing.assert_close(even[..., factor:-factor, factor:-factor], torch.ones(1, 1, 3 * factor, 3 * factor))
 
 
 def test_where_stamping_and_interpolation_differ(nb):
