@@ -82,9 +82,9 @@ except RuntimeError as error:
 # %% [markdown]
 # ## A fully connected layer is a convolution
 #
-# Behind the flattening of maps (C, H, W), output $o$ of a fully connected layer is
+# After the flattening of maps (C, H, W), output $o$ of a fully connected layer is
 #
-# $$y_o = b_o + \sum_{c,i,j} W_{o,\;cHW + iW + j}\; x_{c,i,j} .$$
+# $$y(o) = \text{bias}(o) + \sum_{i,a,b} \text{weight}(o,\; iHW + aW + b)\;\, x(i, a, b) .$$
 #
 # A weight for each channel, row and column, products, a sum: this is a filter of C×H×W at the one place where it fits.
 # The only thing to do is to write the row of weights as a volume.
@@ -92,7 +92,7 @@ except RuntimeError as error:
 # %%
 row_of_weights = np.arange(12)
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 1.5), layout="constrained", width_ratios=[12, 4, 4])
-plots.grid(axes[0], row_of_weights[None], "a row of W, for maps of 2×2×3", vmin=0, vmax=24)
+plots.grid(axes[0], row_of_weights[None], "a row of weights, for maps of 2×2×3", vmin=0, vmax=24)
 for c, ax in enumerate(axes[1:]):
     plots.grid(ax, row_of_weights.reshape(2, 2, 3)[c], f"as a filter: channel {c}", vmin=0, vmax=24)
 plt.show()
@@ -106,7 +106,7 @@ plt.show()
 #
 # Write `as_convolution(weight, bias, shape)`.
 #
-# - `weight` (out, C·H·W) and `bias` (out,) are those of an `nn.Linear` behind `x.flatten(1)` of maps x (N, C, H, W),
+# - `weight` (out, C·H·W) and `bias` (out,) are those of an `nn.Linear` after `x.flatten(1)` of maps x (N, C, H, W),
 #   float32; `shape` is the tuple `(C, H, W)`;
 # - return an `nn.Conv2d` with a bias, stride 1, no padding and one group. On maps (N, C, H, W) it gives the numbers of
 #   the linear layer, as (N, out, 1, 1). On larger maps it gives them for every window of H×W.
@@ -117,7 +117,7 @@ plt.show()
 
 # %% tags=["exercise:as_convolution"]
 def as_convolution(weight, bias, shape):
-    """A convolution that computes what a fully connected layer behind a flattening does.
+    """A convolution that computes what a fully connected layer after a flattening does.
 
     weight (out, C·H·W); bias (out,); shape (C, H, W).  Returns an nn.Conv2d with kernels of C×H×W.
     """
@@ -134,7 +134,7 @@ def as_convolution(weight, bias, shape):
 check("as_convolution", as_convolution)
 
 # %% [markdown]
-# What about the *next* fully connected layer, from 120 to 84? Behind the convolution it finds maps (N, 120, H', W'): at
+# What about the *next* fully connected layer, from 120 to 84? After the convolution it finds maps (N, 120, H', W'): at
 # each place 120 numbers. Its shape is (120, 1, 1), and it becomes a **1×1 convolution**.
 #
 # So the whole network can be written with convolutions and poolings alone: it is **fully convolutional**. LeCun and
@@ -239,7 +239,7 @@ animation.scan(page[0, 0].numpy(), probabilities.numpy(), window=32, stride=4, r
 #
 # - `size` is the number of pixels of the image, an int; `layers` is a tuple of `(kernel_size, stride, padding)`, ints,
 #   one for each convolution or pooling, from the image on. It may be empty. Windows that do not fit are left out;
-# - return a tuple of four ints, `(count, stride, window, start)`, for the map behind the last layer. Place i then looks
+# - return a tuple of four ints, `(count, stride, window, start)`, for the map after the last layer. Place i then looks
 #   at the pixels from `start + i * stride` to `start + i * stride + window - 1`.
 #
 # Each layer's padding is counted in steps of *its* input, which may be several pixels of the image.
@@ -352,8 +352,9 @@ for way, taken in seconds.items():
     print(f"{way.replace('_', ' '):13} {1000 * taken:7.1f} ms, {taken / seconds['unrolled']:5.1f} times")
 
 # %% [markdown]
-# The maps are equal. Sliding takes tens of times as long if the windows come as one batch, and about a hundred times as
-# long if they come one by one, as a program that walks over the image would do it.
+# **Unrolled** is the converted network, run over the whole page at once. The maps are equal. Sliding takes tens of
+# times as long if the windows come as one batch, and about a hundred times as long if they come one by one, as a
+# program that walks over the image would do it.
 #
 # Where does it come from? Neighbouring windows share most of their pixels, and the slid network computes everything
 # about the shared ones again.
@@ -443,8 +444,9 @@ for padding in (0, 1):
 # Without padding it is. With padding it is not, and no mistake was made: a window that is cut out has zeros around it,
 # while in the unrolled network it has its real neighbours. Only windows at the edge of the image still meet zeros.
 #
-# For VGG the difference was even of use. Simonyan and Zisserman (2015) found the scores of crops and of the unrolled
-# network to complement each other, for this reason.
+# For VGG the difference was even of use. Running the unrolled network over a larger image is the **dense evaluation**
+# of notebook 11. Simonyan and Zisserman (2015) found its scores and those of crops to complement each other, for this
+# reason.
 
 # %% [markdown]
 # ## A label for every pixel
@@ -465,7 +467,7 @@ def scenes(count, among, seed):
     rng = np.random.default_rng(seed)
     pictures, classes = np.zeros((count, 1, SIDE, SIDE), np.float32), np.zeros((count, SIDE, SIDE), np.int64)
     for picture, truth in zip(pictures, classes):
-        for i in rng.choice(among, 8):                                 # eight tries; three or four find room
+        for i in rng.choice(among, 8):                                 # eight tries; two to four mostly find room
             row, column = rng.integers(0, SIDE - 7, 2)
             place = slice(row, row + 8), slice(column, column + 8)
             if not picture[0][place].any():                            # otherwise there is a digit already
@@ -586,7 +588,7 @@ plt.show()
 #
 # $$\frac{i + \frac12}{f} - \frac12$$
 #
-# of the old map, for the factor $f$. Before the middle of the first row, and behind that of the last, the border's
+# of the old map, for the factor $f$. Before the middle of the first row, and after that of the last, the border's
 # value is kept.
 
 # %% [markdown]
@@ -612,7 +614,7 @@ def upsample_bilinear(x, factor):
     def along(x, axis):
         size = x.shape[axis]
         r = ((torch.arange(factor * size) + 0.5) / factor - 0.5).clamp(0, size - 1)
-        a = r.floor().long()                                              # the row before, and the row behind:
+        a = r.floor().long()                                              # the row before, and the row after:
         b = (a + 1).clamp(max=size - 1)
         share = (r - a).reshape([-1 if k == axis else 1 for k in range(4)])
         return (1 - share) * x.index_select(axis, a) + share * x.index_select(axis, b)
@@ -758,6 +760,8 @@ check("bilinear_kernel", bilinear_kernel)
 
 # %% [markdown]
 # The transposed convolution with this kernel, at stride $f$ and with padding $(k - f)/2$, makes $f\cdot H$ rows of H.
+# It leaves no checkerboard, not even for odd factors: with a row and a column of zeros more the kernel has a size of
+# 2f.
 #
 # **Predict.** Is the result that of `upsample_bilinear`, everywhere?
 
@@ -775,8 +779,8 @@ print(f"{int(off.sum())} of {off.numel()} pixels differ, all within 2 of the bor
 # In the interior it is. At the border interpolation keeps the last value, while the stamps run out and the map fades to
 # 0.
 #
-# Long and colleagues start their up-sampling layers with these weights, and let the network learn them. A kernel for
-# each pair of classes: bilinear for a class with itself, 0 for two different ones.
+# Long and colleagues start their up-sampling layers with these weights, and let the network learn all but the last. A
+# kernel for each pair of classes: bilinear for a class with itself, 0 for two different ones.
 
 # %%
 def bilinear_start(layer):
@@ -858,14 +862,15 @@ check("crop_offset", crop_offset)
 FCN_VGG = [(3, 1, 100), *VGG_LAYERS[1:]]                               # 18 layers up to pool5; then fc6, 7×7
 to_pool3, to_pool4 = tuple(FCN_VGG[:10]), tuple(FCN_VGG[:14])
 skip4 = crop_offset((*FCN_VGG[14:], (7, 1, 0)), 4, 0)                  # ×2: a kernel of 4, stride 2
-skip3 = crop_offset(tuple(FCN_VGG[10:14]), 4, 0) + 2 * skip4                  # the crop of pool4, in rows of pool3
+skip3 = crop_offset(tuple(FCN_VGG[10:14]), 4, 0) + 2 * skip4           # the crop of pool4, in rows of pool3
 whole = {"FCN-32s": crop_offset((*FCN_VGG, (7, 1, 0)), 64, 0), "FCN-16s": crop_offset(to_pool4, 32, 0) + 16 * skip4,
          "FCN-8s": crop_offset(to_pool3, 16, 0) + 8 * skip3}
 print("skips from pool4 and pool3:", skip4, skip3, "  image:", whole)
 
 # %% [markdown]
-# Your function gives them all. The last three are negative: row 0 of the enlarged scores lies 19, 27 or 31 rows
-# *before* the image, so that many are cut off.
+# Your function gives them all. A crop before adds up: after the first skip, row 0 of the sum is row 5 of pool4, which
+# lies 2·5 rows of pool3, or 16·5 rows of the image, further down. The three for the image are negative: row 0 of
+# the enlarged scores lies 19, 27 or 31 rows *before* it, so that many are cut off.
 
 # %% [markdown]
 # ### Exercise: joining two maps
@@ -1116,17 +1121,21 @@ print(f"skips are cropped {', '.join(f'{a} to {b}' for a, b in cropped)}; labels
 # ## Where to read more
 #
 # - Ofer Matan, Christopher Burges, Yann LeCun and John Denker, *Multi-digit recognition using a space displacement
-#   neural network*, 1992; and section VII of *Gradient-based learning applied to document recognition*, 1998.
+#   neural network*, 1992; and section VII of *Gradient-based learning applied to document recognition*, 1998: LeNet
+#   over rows of digits.
 # - Pierre Sermanet and others, *OverFeat: integrated recognition, localization and detection using convolutional
-#   networks*, 2014.
+#   networks*, 2014: a large classifier run over the whole image.
 # - Jonathan Long, Evan Shelhamer and Trevor Darrell, *Fully convolutional networks for semantic segmentation*, CVPR
-#   2015.
+#   2015: the conversion, the skips, and segmentation trained end to end.
 # - Olaf Ronneberger, Philipp Fischer and Thomas Brox, *U-Net: convolutional networks for biomedical image
-#   segmentation*, 2015.
-# - Fisher Yu and Vladlen Koltun, *Multi-scale context aggregation by dilated convolutions*, 2016.
+#   segmentation*, 2015: as gradually up as down.
+# - Fisher Yu and Vladlen Koltun, *Multi-scale context aggregation by dilated convolutions*, 2016: large windows on fine
+#   maps.
 
 # %% [markdown]
 # On up-sampling:
 #
-# - Vincent Dumoulin and Francesco Visin, *A guide to convolution arithmetic for deep learning*, 2016.
-# - Augustus Odena, Vincent Dumoulin and Chris Olah, *Deconvolution and checkerboard artifacts*, Distill, 2016.
+# - Vincent Dumoulin and Francesco Visin, *A guide to convolution arithmetic for deep learning*, 2016: all the sizes, in
+#   pictures.
+# - Augustus Odena, Vincent Dumoulin and Chris Olah, *Deconvolution and checkerboard artifacts*, Distill, 2016: where
+#   the pattern comes from, and how to avoid it.

@@ -13,12 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import quarters_by_shape as quarters
 from cnnlab.probes import strided
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4, float64."""
-    return np.random.default_rng([seed, *shape]).integers(-8, 9, shape) / 4
 
 
 def single(seed, *shape):
@@ -261,10 +257,10 @@ FULLY_CONV_LENET = Exercise(
                 "nothing else: 1×1.", F6OfFive),
         Mistake("three_by_three", "The kernels of C1, C3 and C5 are 3×3. They are 5×5.",
                 _lenet(kernels=(3, 3, 3, 1, 1))),
-        Mistake("no_relu_after_c5", "There is no ReLU behind C5. It was there when C5 was a linear layer, and stays.",
+        Mistake("no_relu_after_c5", "There is no ReLU after C5. It was there when C5 was a linear layer, and stays.",
                 _lenet(relus=(True, True, False, True, False))),
-        Mistake("no_relu_after_f6", "There is no ReLU behind F6.", _lenet(relus=(True, True, True, False, False))),
-        Mistake("no_relu_in_the_head", "There is no ReLU behind C5 and F6. Without it the last three layers are one "
+        Mistake("no_relu_after_f6", "There is no ReLU after F6.", _lenet(relus=(True, True, True, False, False))),
+        Mistake("no_relu_in_the_head", "There is no ReLU after C5 and F6. Without it the last three layers are one "
                 "linear map.", _lenet(relus=(True, True, False, False, False))),
         Mistake("relu_at_the_end", "The logits go through a ReLU: negative scores are lost.",
                 _lenet(relus=(True, True, True, True, True))),
@@ -289,9 +285,9 @@ FULLY_CONV_LENET = Exercise(
     alternatives=[lenet_in_sequence, LeNetPoolFirst],
     hints=[
         "How large are the maps that C5 reads in the classifier of one size, and how large are those that F6 reads "
-        "behind it?",
+        "after it?",
         dedent("""\
-        An image of 36×32, one pixel more than a step of the map in height:
+        An image of 36×32, higher by one step of the map, 4 pixels:
 
         ```
         C1  32×28   pool  16×14   C3  12×10   pool  6×5   C5  2×1   F6  2×1   output  2×1
@@ -382,7 +378,7 @@ MAP_GEOMETRY = Exercise(
                 "its input, each of which is several pixels once there was a stride.",  # 107
                 _geometry(start=lambda k, s, p, step: -p)),
         Mistake("own_stride_too", "Each layer's own stride is multiplied in before its kernel and padding are counted. "
-                "It only concerns the layers behind it.", _geometry(late=True)),  # 107
+                "It only concerns the layers after it.", _geometry(late=True)),  # 107
         Mistake("own_stride_only", "Kernel and padding are multiplied by the layer's own stride. It is the product of "
                 "the strides before it.",
                 _geometry(window=lambda k, s, step: (k - 1) * s, start=lambda k, s, p, step: -p * s)),
@@ -448,10 +444,13 @@ def _confusion(predicted, labels, classes, ignore):
 
 
 def mean_iou(predicted, labels, classes, ignore=255):
-    """Oracle: by the confusion matrix, row the label, column what was predicted."""
+    """Oracle: by the confusion matrix, row the label, column what was predicted.
+
+    Of float32, as a division of torch's counts is: the tolerance is that of float32 then, also for a float.
+    """
     c = _confusion(predicted, labels, classes, ignore)
     union = c.sum(0) + c.sum(1) - c.diag()
-    return (c.diag() / union)[union > 0].mean().item()
+    return (c.diag() / union)[union > 0].mean().float()
 
 
 def iou_by_sets(predicted, labels, classes, ignore=255):
@@ -473,9 +472,14 @@ def iou_one_hot(predicted, labels, classes, ignore=255):
     return float((both[either > 0] / either[either > 0]).mean())
 
 
+def iou_in_float32(predicted, labels, classes, ignore=255):
+    predicted, labels = predicted[labels != ignore], labels[labels != ignore]
+    ious = [((predicted == k) & (labels == k)).sum() / ((predicted == k) | (labels == k)).sum() for k in range(classes)]
+    return torch.stack(ious).nanmean().item()
+
+
 def _iou(score=None, keep=None, absent=None, ignored=True):
     """A mistake: score(both, said, true, pixels) of a class; keep(k, said, true): which classes; absent: of others."""
-    ""
     def run(predicted, labels, classes, ignore=255):
         counts = labels != ignore if ignored else torch.ones_like(labels, dtype=torch.bool)
         said, true = predicted[counts], labels[counts]
@@ -559,7 +563,7 @@ MEAN_IOU = Exercise(
                 lambda p, t, classes, ignore=255: (lambda c: float(c.diag().sum() / (2 * c.sum() - c.diag().sum())))(
                     _confusion(p, t, classes, ignore))),
     ],
-    alternatives=[iou_by_sets, iou_one_hot],
+    alternatives=[iou_by_sets, iou_one_hot, iou_in_float32],
     hints=[
         "For one class: which pixels did the network claim, and which have the label? Which are in both, which in at "
         "least one?",

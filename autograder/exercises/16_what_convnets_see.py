@@ -14,12 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
+from autograder.exercises.draws import quarters_by_shape as quarters
 from cnnlab.probes import strided
-
-
-def quarters(seed, *shape):
-    """Fractions from -2 to 2 in steps of 1/4, float64."""
-    return np.random.default_rng([seed, *shape]).integers(-8, 9, shape) / 4
 
 
 def pixels(seed, *shape):

@@ -15,6 +15,11 @@ def quarters(seed, *shape, most=2, dtype=float):
     return (np.random.default_rng(seed).integers(-4 * most, 4 * most + 1, shape) / 4).astype(dtype)
 
 
+def quarters_by_shape(seed, *shape):
+    """`quarters`, and for each shape others: arrays of one seed do not begin alike."""
+    return quarters([seed, *shape], *shape)
+
+
 def pair(value):
     """A number twice, or the two numbers of a pair."""
     return tuple(value) if isinstance(value, tuple | list) else (value, value)

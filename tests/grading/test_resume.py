@@ -144,7 +144,7 @@ def test_a_full_disk_is_named_and_the_rest_is_graded_later(course, submission, t
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of a few megabytes that only commands given to `on_disk` see: (folder, on_disk)."""
+    """A disk with room for a class of eight, which only commands given to `on_disk` see: (folder, on_disk)."""
     if not shutil.which("unshare"):
         skip_but_not_in_ci("util-linux's unshare is missing")
     ordinary = os.geteuid() != 0  # who may mount in a namespace of their own
@@ -152,7 +152,7 @@ def small_disk(tmp_path):
     folder.mkdir()
     holder = subprocess.Popen(
         ["unshare", *["--user", "--map-current-user", "--keep-caps"] * ordinary, "--mount", "sh", "-c",
-         'mount -t tmpfs -o size=6m tmpfs "$0" && echo mounted && cat', str(folder)],
+         'mount -t tmpfs -o size=9m tmpfs "$0" && echo mounted && cat', str(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if (said := holder.stdout.readline()) != "mounted\n":
         holder.communicate()

@@ -21,16 +21,9 @@ seeds = st.integers(0, 10_000)
 layers = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)), max_size=4).map(tuple)
 
 
-class Names(dict):
-    """The notebook's names; Hypothesis would write out all its arrays."""
-
-    def __repr__(self):
-        return f"<the names of {SLUG}>"
-
-
 @pytest.fixture
 def nb(names_of):
-    return Names(names_of(SLUG))
+    return names_of(SLUG)
 
 
 def draw(seed, *shape):
@@ -222,6 +215,8 @@ def test_the_bilinear_kernel_interpolates_inside(nb, factor):
     exact = F.interpolate(x, scale_factor=factor, mode="bilinear")
     inside = slice(factor // 2, -(factor // 2) or None)
     torch.testing.assert_close(stamped[..., inside, inside], exact[..., inside, inside])
+    even = F.conv_transpose2d(torch.ones(1, 1, 5, 5), kernel[None, None], stride=factor, padding=(k - factor) // 2)
+    torch.testing.assert_close(even[..., factor:-factor, factor:-factor], torch.ones(1, 1, 3 * factor, 3 * factor))
 
 
 def test_where_stamping_and_interpolation_differ(nb):

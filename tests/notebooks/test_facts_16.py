@@ -22,16 +22,9 @@ seeds = st.integers(0, 10_000)
 sizes = st.integers(1, 4)
 
 
-class Names(dict):
-    """The notebook's names; Hypothesis would write out all its arrays."""
-
-    def __repr__(self):
-        return f"<the names of {SLUG}>"
-
-
 @pytest.fixture
 def nb(names_of):
-    return Names(names_of(SLUG))
+    return names_of(SLUG)
 
 
 def draw(seed, *shape):
