@@ -13,6 +13,9 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 
@@ -36,8 +39,12 @@ def main() -> None:
              "--ignore-installed", "--report", "-", "--python-version", lowest, "--only-binary", ":all:",
              "--target", folder, *requirements()], check=True, text=True, stdout=subprocess.PIPE).stdout
     found = [item["metadata"] for item in json.loads(report)["install"]]
+    # A package that is there for some systems only stays so.
+    direct = map(Requirement, requirements())
+    only = {canonicalize_name(r.name): f"; {r.marker}" for r in direct if r.marker}
     # A CPU build calls itself 2.13.0+cpu; the plain version takes whichever build there is.
-    lines = sorted((f"{m['name']}=={m['version'].split('+')[0]}" for m in found), key=str.lower)
+    lines = sorted((f"{m['name']}=={m['version'].split('+')[0]}{only.get(canonicalize_name(m['name']), '')}"
+                    for m in found), key=str.lower)
     (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
     print(f"requirements.lock: {len(lines)} packages for Python {lowest} and newer")
 
