@@ -6,6 +6,7 @@ rightly or not at all.  Prints a table, writes build/reports/exercises.json.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -19,7 +20,7 @@ from rich.table import Table
 from autograder import sources
 from autograder.build import release, source_notebooks
 from autograder.exercise import Exercise, draw_hidden, load_all, ship
-from cnnlab import report
+from cnnlab import own, report
 from cnnlab.calls import Local
 from cnnlab.checks import judge
 
@@ -92,13 +93,17 @@ def functions(notebook, released=None) -> tuple[dict, dict]:
             solved[exercise] = namespace[function]
             if exercise in stub_cells:
                 with_stub = dict(namespace)
-                exec(stub_cells[exercise], with_stub)
+                _run(stub_cells[exercise], f"<stub of {exercise}>", with_stub)
                 stubs[exercise] = with_stub[function]
         elif name or _defines(cell.source):
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(cell.source, f"<{name or cell.id}>", "exec"), namespace)
+                _run(cell.source, f"<{name or cell.id}>", namespace)
             plt.close("all")  # as a front end does after each cell
     return solved, stubs
+
+
+def _run(source, where, namespace):
+    own.run(source, ast.parse(source), where, namespace)
 
 
 def _defines(source):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnnlab.calls import carry_out, copied
+from cnnlab import launch
+from cnnlab.calls import carry_out, copied, name_of_error
 from cnnlab.compare import same
 from cnnlab.probes import Probe, Raises, Shipped, decode, encode
 
@@ -63,15 +64,18 @@ class Exercise:
     forbidden: tuple[str, ...] = FORBIDDEN
 
 
-def call(*args, part: str = "", steps: tuple = (), device: str = "", **kwargs) -> Probe:
+def call(*args, part: str = "", steps: tuple = (), device: str = "", grid: tuple[int, ...] = (),
+         written: tuple[int, ...] = (), **kwargs) -> Probe:
     """A probe: the student's function will be called with these arguments.
 
     steps: for a class, what is done with the object, as in cnnlab.probes.Probe:
     `call(weight, steps=[("forward", {"x": x}), ("backward", {"dy": dy}), ("grad_weight", None)])`.
     device: "cpu" or "meta" for an exercise in PyTorch, as there:
     `call(3, 8, steps=[("set_weights", {"seed": 1}), ("eval", None), ("forward", {"x": x})], device="cpu")`.
+    grid, written: for a kernel, as there; the oracle is a function that returns what the written arguments hold
+    afterwards: `call(x, y, 19, BLOCK=8, grid=(3,), written=(1,), device="cpu")`.
     """
-    return Probe(args, kwargs, part=part, steps=tuple(steps), device=device)
+    return Probe(args, kwargs, part=part, steps=tuple(steps), device=device, grid=grid, written=written)
 
 
 def load_all() -> dict[str, list[Exercise]]:
@@ -96,6 +100,8 @@ def draw_hidden(exercise: Exercise, function: str, seed: int) -> Shipped | None:
 
 
 def _evaluate(exercise, function, probes):
+    if any(p.grid for p in probes) and (problem := launch.obstacle()):
+        raise ValueError(f"{exercise.id}: {problem}")
     filled = []
     for probe in map(_as_shipped, probes):
         expected = answer(exercise.oracle, probe)
@@ -147,7 +153,7 @@ def answer(function: Callable, probe: Probe):
         with np.errstate(all="ignore"):
             return carry_out(function, copied(probe))
     except Exception as e:  # noqa: BLE001  a mistake may fail in any way; which one is the data
-        return Raises(type(e).__name__)
+        return Raises(name_of_error(e))
 
 
 def _equal(expected, value):

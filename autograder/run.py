@@ -83,7 +83,7 @@ class _Run:
         self.restarts = self.output = 0
         self.end = time.monotonic() + NOTEBOOK_LIMIT
         uses_torch = any("torch" in cell.source for cell in job.notebook.cells)
-        self.without = spec.forbidden if uses_torch else tuple(sorted({*spec.forbidden, "torch"}))
+        self.without = spec.forbidden if uses_torch else tuple(sorted({*spec.forbidden, "torch", "triton"}))
         self.room, self.kernel = _start(job.room, spec, self.without)
 
     def __enter__(self):

@@ -24,10 +24,11 @@ from typing import Protocol
 
 import numpy as np
 
-from cnnlab import modules
+from cnnlab import launch, modules
 from cnnlab.compare import Difference, compare, describe
 from cnnlab.notebook import name_of
 from cnnlab.probes import Probe, strided
+from cnnlab.watch import Fault
 
 CALL_LIMIT = 5.0  # seconds for one call; a right answer to a probe takes milliseconds
 CHECK_LIMIT = 8.0  # seconds for all calls of a check, below the time a grader gives to a cell
@@ -97,8 +98,11 @@ class Local:
         if not callable(self.function):
             return (f"`check` needs the function itself, as in `check(\"{exercise}\", {function})` without "
                     f"brackets after it; it was given {describe(self.function)}.")
+        launched = any(probe.grid for probe in probes)
+        if launched and not launch.is_kernel(self.function):
+            return f"`{function}` is launched as a kernel: write `@triton.jit` in the line above its `def`, and no other one."
         try:
-            signature = inspect.signature(self.function)
+            signature = inspect.signature(_written(self.function))
         except (TypeError, ValueError):
             return ""  # some built-ins have none; calling will tell
         for probe in probes:
@@ -106,7 +110,7 @@ class Local:
                 signature.bind(*probe.args, **probe.kwargs)
             except TypeError as e:
                 wanted = ", ".join([*parameters[:len(probe.args)], *(f"{k}={v!r}" for k, v in probe.kwargs.items())])
-                return (f"It is called as `{function}({wanted})`, but your function is "
+                return (f"It is called as `{function}{'[grid]' * launched}({wanted})`, but your function is "
                         f"`{function}{signature}`: {e}.")
         return ""
 
@@ -171,6 +175,8 @@ def _difference(probe, reply):
 
 def carry_out(function, probe: Probe):
     """What `function` gives for `probe`, on the probe's own arguments; raises what it raises."""
+    if probe.grid and launch.is_kernel(function):
+        function = launch.as_function(function, probe.grid, probe.written)
     if probe.device:
         with modules.on(probe.device):
             return _carry_out(function, probe.mapped(lambda value: modules.tensor(value, probe.device)))
@@ -215,9 +221,14 @@ def call(function, probe: Probe, limit: float = CALL_LIMIT, forbidden: tuple[str
         raise
     except BaseException as e:  # SystemExit too: a student's `exit()` is an answer like another
         kind = "stub" if _is_own_stub(e, function) else "stopped" if isinstance(e, Stopped) else ""
-        failure = Failure(type(e).__name__, _explain(e, function), kind)
+        failure = Failure(name_of_error(e), _explain(e, function), kind)
     changed = "" if failure else _changed(function, probe, own)
     return Reply(value, failure, printed.getvalue(), changed)
+
+
+def name_of_error(error: BaseException) -> str:
+    """The name of the exception's type; of a fault of a kernel also what it did where, so that two can be told apart."""
+    return error.sign if isinstance(error, Fault) else type(error).__name__
 
 
 class _Kept(io.StringIO):
@@ -245,18 +256,19 @@ def _fresh(value):
 
 
 def _changed(function, probe, own):
-    """The name of the first array that is not what it was, or ""."""
+    """The name of the first array that is not what it was and that it does not have to write, or ""."""
     names = [*_parameters(function, len(probe.args)), *probe.kwargs,
              *(name for _, given in probe.steps for name in given or ())]
-    for name, old, new in zip(names, probe.inputs(), own.inputs()):
-        if isinstance(old, np.ndarray) and not np.array_equal(old, new, equal_nan=old.dtype.kind in "fc"):
+    for i, (name, old, new) in enumerate(zip(names, probe.inputs(), own.inputs())):
+        if (isinstance(old, np.ndarray) and i not in probe.written
+                and not np.array_equal(old, new, equal_nan=old.dtype.kind in "fc")):
             return name
     return ""
 
 
 def _parameters(function, count):
     try:
-        names = list(inspect.signature(function).parameters)[:count]
+        names = list(inspect.signature(_written(function)).parameters)[:count]
     except (TypeError, ValueError):
         names = []
     return names if len(names) == count else [f"argument {i + 1}" for i in range(count)]
@@ -324,7 +336,7 @@ def _explain(error, function) -> str:
         text = stopped_says()
     elif isinstance(error, RecursionError):
         text = "It called itself until Python stopped it (RecursionError): the recursion has no end."
-    elif isinstance(error, Forbidden):
+    elif isinstance(error, Forbidden | Fault | launch.Missing):
         text = str(error)
     elif isinstance(error, SystemExit):
         text = "It called `exit()`, which would end the notebook. Use `return`."
@@ -347,8 +359,13 @@ def _is_stub(error):
 
 def _is_own_stub(error, function):
     """True if `function`, or a method of the class `function`, is what is not written yet."""
+    if not _is_stub(error):
+        return False
+    raised = _innermost(error)
+    if launch.is_kernel(function):  # what the interpreter runs is made of the same lines
+        return (raised.co_filename, raised.co_name) == (function.fn.__code__.co_filename, function.fn.__name__)
     # `is`: stubs look alike, and so code of different classes may be equal.
-    return _is_stub(error) and any(_innermost(error) is code for code in _codes(function))
+    return any(raised is code for code in _codes(function))
 
 
 def _innermost(error):
@@ -357,9 +374,14 @@ def _innermost(error):
     return ([code for code in codes if _is_own(code.co_filename)] or codes)[-1]
 
 
+def _written(function):
+    """The function itself; of a kernel, what stands under its `@triton.jit`."""
+    return function.fn if launch.is_kernel(function) else function
+
+
 def _codes(function):
-    """The code of a function, or of the methods of a class."""
-    found = vars(function).values() if isinstance(function, type) else [function]
+    """The code of a function, of a kernel, or of the methods of a class."""
+    found = vars(function).values() if isinstance(function, type) else [_written(function)]
     return [f.__code__ for f in found if hasattr(f, "__code__")]
 
 

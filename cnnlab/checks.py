@@ -103,8 +103,13 @@ def _mistake(exercise, outcomes):
     if not failed or any(o.difference.layer == "input" for o in failed):
         return ""
     fits = [name for name in exercise.mistakes if all(_fits(name, o) for o in outcomes)
-            and any(o.reply.failure is None for o in failed)]
+            and any(o.reply.failure is None or _tells(o.reply.failure) for o in failed)]
     return fits[0] if len(fits) == 1 else ""
+
+
+def _tells(failure):
+    """Does the name of a failure say enough to tell mistakes apart, as that of a kernel's fault does?"""
+    return ": " in failure.name
 
 
 def _fits(name, outcome):

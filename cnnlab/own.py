@@ -48,9 +48,7 @@ def load(slug: str, names: list[str], folder=".") -> dict[str, object]:
                     raise OwnError(f"`{name}` is not written yet in {path.name}: complete its cell there, and save.")
             if not is_exercise:
                 tree.body = [node for node in tree.body if isinstance(node, DEFINITIONS)]
-            # So that a traceback can show the lines.
-            linecache.cache[where] = len(source), None, source.splitlines(keepends=True), where
-            exec(compile(tree, where, "exec"), namespace)
+            run(source, tree, where, namespace)
         except OwnError:
             raise
         except Exception as e:  # noqa: BLE001  a cell may fail in any way, and may not be needed
@@ -59,6 +57,13 @@ def load(slug: str, names: list[str], folder=".") -> dict[str, object]:
         if name not in namespace:
             raise OwnError(f"`{name}` is not in {path.name}.{''.join(failures[:1])}")
     return {name: namespace[name] for name in names}
+
+
+def run(source: str, tree: ast.Module, where: str, namespace: dict) -> None:
+    """Run the code of a cell, or what is left of it in `tree`, in `namespace`; `where` names it in tracebacks."""
+    # As a notebook does: tracebacks show the lines, and Triton's interpreter reads the source of a kernel.
+    linecache.cache[where] = len(source), None, source.splitlines(keepends=True), where
+    exec(compile(tree, where, "exec"), namespace)
 
 
 def _cells(path):

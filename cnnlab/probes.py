@@ -35,6 +35,8 @@ class Probe:
     part: the part of the exercise this belongs to; every part counts the same.
     device: "cpu" or "meta" for PyTorch: arrays are then given as tensors there, modules are made there, and tensors
     that come back are compared as arrays; a step may be one of `cnnlab.modules.STEPS`.  "" for NumPy.
+    grid, written: for a kernel in Triton, the programs it is launched with, and the positions of the arguments that it
+    writes; the answer is what those hold afterwards.
     """
 
     args: tuple
@@ -44,6 +46,8 @@ class Probe:
     part: str = ""
     steps: tuple[tuple[str, dict | None], ...] = ()
     device: str = ""
+    grid: tuple[int, ...] = ()
+    written: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -101,7 +105,8 @@ def load(exercise: str, folder: Path = FOLDER) -> Shipped:
 def from_json(data: dict) -> Shipped:
     probes = tuple(
         Probe(tuple(p["args"]), p["kwargs"], decode(p["expected"]), {k: decode(v) for k, v in p["mistakes"].items()},
-              p["part"], tuple(map(tuple, p.get("steps", []))), p.get("device", "")).mapped(decode)
+              p["part"], tuple(map(tuple, p.get("steps", []))), p.get("device", ""), tuple(p.get("grid", [])),
+              tuple(p.get("written", []))).mapped(decode)
         for p in data["probes"])
     return Shipped(data["id"], data["points"], data["function"], tuple(data["parameters"]), probes,
                    data["mistakes"], tuple(data["hints"]), tuple(data["forbidden"]))
@@ -115,6 +120,7 @@ def to_json(exercise: Shipped) -> dict:
         "probes": [{"part": p.part, "args": list(p.args), "kwargs": p.kwargs,
                     **({"steps": [list(step) for step in p.steps]} if p.steps else {}),
                     **({"device": p.device} if p.device else {}),
+                    **({"grid": list(p.grid), "written": list(p.written)} if p.grid else {}),
                     "expected": encode(p.expected),
                     "mistakes": {k: encode(v) for k, v in p.mistakes.items()}}
                    for p in (p.mapped(encode) for p in exercise.probes)]}

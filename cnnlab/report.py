@@ -98,8 +98,8 @@ def _sentences(verdict):
                  f"Called: {_call(verdict)}."]
         lines += [difference.message] if difference.layer in ("call", "input") else []
     else:
-        where = _place(shown.probe, difference.path)
-        lines = [f"Called: {_call(verdict)}.", where + difference.message, difference.where]
+        where = _place(verdict, difference)
+        lines = [f"Called: {_call(verdict)}.", where + difference.message, difference.where or _unwritten(shown)]
     lines += [f"Likely cause: {verdict.cause}"] if verdict.cause else []
     return [line for line in lines if line]
 
@@ -109,7 +109,8 @@ def _call(verdict):
     probe = verdict.shown.probe
     args = [_value(name, v) for name, v in zip(verdict.exercise.parameters, probe.args)]
     args += [f"{name}={_value(name, v)}" for name, v in probe.kwargs.items()]
-    called = f"`{_made(probe) + ' = ' if probe.steps else ''}{verdict.exercise.function}({', '.join(args)})`"
+    grid = f"[{probe.grid}]" if probe.grid else ""
+    called = f"`{_made(probe) + ' = ' if probe.steps else ''}{verdict.exercise.function}{grid}({', '.join(args)})`"
     called += " on the meta device" if probe.device == "meta" else ""
     called += "".join(f", then `{_step(probe, step)}`" for step in probe.steps)
     arrays = [f"{name} of shape {v.shape}" + (f" and dtype {v.dtype}" if v.dtype != float else "")
@@ -137,12 +138,28 @@ def _step(probe, step):
     return f"net({', '.join(values)})" if name == "forward" else f"{name}({', '.join(['net', *values])})"
 
 
-def _place(probe, path):
-    """Where in the answer a difference is: in what a step gave, in a tuple."""
+def _place(verdict, difference):
+    """Where in the answer a difference is: in what a step gave, in what a kernel wrote, in a tuple."""
+    probe, path = verdict.shown.probe, difference.path
+    if probe.grid and difference.layer not in ("call", "input"):
+        number, path = re.match(r"(?:\[(\d+)\])?(.*)", path).groups()
+        return f"In `{verdict.exercise.parameters[probe.written[int(number or 0)]]}` afterwards: "
     if probe.steps and path:
         number, path = re.match(r"\[(\d+)\](.*)", path).groups()
         return f"`{_step(probe, probe.steps[int(number)])}`{f', at {path}' if path else ''}: "
     return f"In the returned tuple, at {path}: " if path else ""
+
+
+def _unwritten(shown):
+    """That a kernel left alone what it should have written; "" otherwise."""
+    probe, difference = shown.probe, shown.difference
+    if not probe.grid or difference.wrong is None:
+        return ""
+    number = int((re.findall(r"\d+", difference.path) or [0])[0])
+    value = shown.reply.value[number] if len(probe.written) > 1 else shown.reply.value
+    left = difference.wrong & (value == probe.args[probe.written[number]])
+    return (f"{left.sum()} of these {'was' if left.sum() == 1 else 'were'} never written: there is what was there before "
+            "the launch." if left.any() else "")
 
 
 def _arrays(verdict):

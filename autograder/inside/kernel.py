@@ -124,8 +124,9 @@ class Server:
         from cnnlab.probes import Probe
         from cnnlab.wire import unpack
 
-        return tuple(Probe(tuple(form["args"]), form["kwargs"], steps=tuple(map(tuple, form["steps"])), device=form["device"])
-                     .mapped(lambda value: unpack(value, buffers, self.held.__getitem__)) for form in forms)
+        return tuple(Probe(tuple(form["args"]), form["kwargs"], steps=tuple(map(tuple, form["steps"])),
+                           device=form["device"], grid=tuple(form["grid"]), written=tuple(form["written"])).mapped(
+                         lambda value: unpack(value, buffers, self.held.__getitem__)) for form in forms)
 
     def _keep(self, value):
         number = len(self.held) + 1

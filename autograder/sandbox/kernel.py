@@ -321,7 +321,7 @@ class _Outputs:
 def _probe(probe, buffers):
     packed = probe.mapped(lambda value: pack(value, buffers, _no_objects))
     return {"args": list(packed.args), "kwargs": packed.kwargs, "steps": [list(step) for step in packed.steps],
-            "device": packed.device}
+            "device": packed.device, "grid": list(packed.grid), "written": list(packed.written)}
 
 
 def _no_objects(value):

@@ -16,7 +16,8 @@ from cnnlab.calls import module_of
 # of matplotlib_inline: loaded before there is a kernel, it shows no figures.
 PRELOAD = ("pyseccomp", "numpy", "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.animation",
            "IPython", "ipykernel.kernelapp", "ipykernel.ipkernel", "cnnlab.calls",
-           "cnnlab.wire", "cnnlab.plots", "cnnlab.data", "cnnlab.animation", "torch", "torch.optim", "torch._dynamo")
+           "cnnlab.wire", "cnnlab.plots", "cnnlab.data", "cnnlab.animation", "torch", "torch.optim", "torch._dynamo",
+           "triton.runtime.interpreter")
 
 
 class Nursery:

@@ -58,6 +58,7 @@ def environment() -> dict[str, str]:
         "HOME": HOME, "USER": "student", "LOGNAME": "student", "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8", "TERM": "xterm-color", "NBGRADER_EXECUTION": "autograde", "MPLCONFIGDIR": f"{HOME}/.matplotlib",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "TRITON_INTERPRET": "1",  # a room has no GPU
         "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1",
         # One thread each: rooms run side by side, and a process that forks must have one.
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
