@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 
 import matplotlib
@@ -10,6 +11,7 @@ import pytest
 
 from autograder.build import source_notebooks
 from autograder.exercise import load_all
+from cnnlab import own
 
 matplotlib.use("agg")
 
@@ -27,7 +29,7 @@ def _names(slug: str) -> Names:
     names = {"__name__": "__main__"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            exec(compile(cell.source, f"<{cell.id}>", "exec"), names)
+            own.run(cell.source, ast.parse(cell.source), f"<{slug} {cell.id}>", names)
             plt.close("all")  # as a front end does after each cell
     return Names(names)
 
