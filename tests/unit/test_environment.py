@@ -34,4 +34,4 @@ def test_the_conda_environment_takes_its_versions_from_the_lock_and_names_the_fi
     assert "--constraint requirements.lock" in pip
     assert FIXED <= set(pip)
     assert FIXED <= {canonicalize_name(Requirement(r).name) for r in requirements()}
-    assert "--editable .[lab,torch,gpu,grader,cluster,postgres,dev]" in pip
+    assert "--editable .[lab,torch,gpu,grader,cluster,postgres,site,dev]" in pip
