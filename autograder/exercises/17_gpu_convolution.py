@@ -1202,8 +1202,6 @@ def conv_body(x, weight, bias, y, M, H, W, C, K, P, Q, R, S, stride, padding, x_
                 h, w = p * stride + padding + r, q * stride + padding + s
             if SLIP == "no_padding":
                 h, w = p * stride + r, q * stride + s
-            if SLIP == "padding_times_stride":
-                h, w = (p - padding) * stride + r, (q - padding) * stride + s
             if SLIP == "tap_times_stride":
                 h, w = (p + r) * stride - padding, (q + s) * stride - padding
             if SLIP == "taps_exchanged":
@@ -1235,12 +1233,8 @@ def conv_body(x, weight, bias, y, M, H, W, C, K, P, Q, R, S, stride, padding, x_
                 if SLIP == "rotated":
                     u, v = R - 1 - r, S - 1 - s
                 row = (u * S + v) * C + c
-                if SLIP == "weight_by_rows":
-                    row = (u * R + v) * C + c
                 if SLIP == "channel_first":
                     row = (c * R + u) * S + v
-                if SLIP == "first_tap":
-                    row = c
                 b = tl.load(weight + row[:, None] * K + k[None, :], keep_c[:, None] & (k < K)[None, :], other=0.0)
                 if SLIP == "float16":
                     total += tl.dot(a, b, input_precision="ieee").to(tl.float16)
@@ -1286,16 +1280,17 @@ def random_conv(rng):
     R, S = some(rng, 1, 3, 2)
     return conv_probe(some(rng, 0, 1 << 30), some(rng, 1, 2), some(rng, 4, 5), some(rng, 3, 4), some(rng, 2, 5),
                       some(rng, 2, 5), R, S, some(rng, 1, 2), some(rng, 0, 1),
-                      ("last", "apart", "first")[some(rng, 0, 2)], blocks=(8, 8, 4))
+                      ("last", "apart", "first")[some(rng, 0, 2)], blocks=(32, 8, 4))
 
 
 CONV_KERNEL = Exercise(
     id="conv_kernel", points=4, forbidden=FORBIDDEN_TORCH,
     oracle=conv,
-    probes=[conv_probe(51, 1, 2, 3, 1, 1, 2, 2, blocks=(4, 4, 4)), conv_probe(52, 2, 4, 3, 2, 3, 3, 2, 1, 1),
-            conv_probe(53, 1, 5, 4, 5, 6, 2, 3, 2, 1, "apart"),
-            conv_probe(54, 1, 2, 3, 8, 3, 2, 3, 1, 1, "last", np.float16, 5, 16, (8, 4, 8)),
-            conv_probe(55, 3, 3, 5, 2, 3, 1, 2, 2, 0, "first", more=1)],
+    probes=[conv_probe(51, 1, 2, 3, 1, 1, 2, 2, blocks=(4, 4, 4)),
+            conv_probe(52, 2, 4, 3, 2, 3, 3, 2, 1, 1, blocks=(16, 4, 4)),
+            conv_probe(53, 1, 5, 4, 5, 6, 2, 3, 2, 1, "apart", blocks=(8, 8, 4)),
+            conv_probe(54, 1, 2, 3, 8, 3, 2, 3, 1, 1, "last", np.float16, 5, 16, (16, 4, 8)),
+            conv_probe(55, 3, 3, 5, 2, 5, 1, 2, 2, 0, "first", more=1)],
     random=random_conv,
     mistakes=[
         Mistake("border_not_masked", "Positions in the padding are read as if they were there. Outside the image "
@@ -1324,8 +1319,6 @@ CONV_KERNEL = Exercise(
                 slipped(conv_body, "padding_added")),
         Mistake("no_padding", "The padding is left out: output 0 starts `padding` pixels before the image.",
                 slipped(conv_body, "no_padding")),
-        Mistake("padding_times_stride", "The padding is multiplied by the stride. It is counted in pixels of the "
-                "input.", slipped(conv_body, "padding_times_stride")),
         Mistake("tap_times_stride", "The place in the window is multiplied by the stride. That would be dilation: "
                 "the stride is for the window as a whole.", slipped(conv_body, "tap_times_stride")),
         Mistake("taps_exchanged", "r and s are exchanged in the place that is read: r goes down, s goes right.",  # 5
@@ -1341,11 +1334,8 @@ CONV_KERNEL = Exercise(
                 slipped(conv_body, "packed")),
         Mistake("rotated", "The kernel is rotated by 180°. A layer computes a cross-correlation (notebook 02): "
                 "nothing is turned round.", slipped(conv_body, "rotated")),
-        Mistake("weight_by_rows", "The row of the weights is wrong: after one row of the window there are S "
-                "positions, not R.", slipped(conv_body, "weight_by_rows")),
         Mistake("channel_first", "The weights are read with the channel first. They are (R, S, C, K): the channel "
                 "comes after the position.", slipped(conv_body, "channel_first")),
-        Mistake("first_tap", "Every position takes the weights of the first one.", slipped(conv_body, "first_tap")),
         Mistake("float16", "The sums are kept in float16, which above 2048 has only every second whole number. Sums "
                 "are float32.",  # 123
                 slipped(conv_body, "float16")),
@@ -1517,14 +1507,14 @@ def pool_probe(seed, N, H, W, C, R, S, stride, padding=0, blocks=(8, 4), more=0)
 def random_pool(rng):
     R, S = some(rng, 2, 3, 2)
     return pool_probe(some(rng, 0, 1 << 30), some(rng, 1, 2), some(rng, 4, 6), some(rng, 3, 5), some(rng, 2, 5), R, S,
-                      some(rng, 1, 3), some(rng, 0, 1), more=some(rng, 0, 1))
+                      some(rng, 1, 3), some(rng, 0, 1), (32, 4), some(rng, 0, 1))
 
 
 MAX_POOL_KERNEL = Exercise(
     id="max_pool_kernel", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=max_pool,
-    probes=[pool_probe(61, 1, 2, 4, 1, 2, 2, 2, blocks=(4, 4)), pool_probe(62, 2, 4, 3, 2, 2, 3, 1, 1),
-            pool_probe(63, 1, 5, 6, 5, 3, 2, 2, 1), pool_probe(65, 2, 5, 3, 3, 3, 2, 1, 0, more=2)],
+    probes=[pool_probe(61, 1, 2, 4, 1, 2, 2, 2, blocks=(4, 4)), pool_probe(62, 2, 4, 3, 2, 2, 3, 1, 1, (16, 4)),
+            pool_probe(63, 1, 5, 6, 5, 3, 2, 2, 1, (16, 4)), pool_probe(65, 2, 5, 3, 3, 3, 2, 1, 0, more=2)],
     random=random_pool,
     mistakes=[
         Mistake("from_zero", "The maximum starts at 0, so nothing below 0 ever wins. It starts below every "
