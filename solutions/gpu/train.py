@@ -103,7 +103,8 @@ def run(training: Training, options):
     mine = processes.join(chosen)
     try:
         if processes.number() == 0:
-            print(f"{training.network} on {chosen}: {recipe}")
+            many = f", {processes.count()} processes" if processes.count() > 1 else ""
+            print(f"{training.network} on {chosen}{many}: {recipe}")
         return train(net, train_set, test_set, recipe, device=mine, checkpoint=options.checkpoint,
                      precision=options.precision, compile=options.compile, graph=options.graph)
     finally:
