@@ -36,7 +36,7 @@ def join(device: str) -> str:
 
 def leave() -> None:
     """The end of what `join` began."""
-    if _grouped():
+    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
@@ -79,4 +79,4 @@ def same_buffers(model: nn.Module) -> None:
 
 
 def _grouped() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

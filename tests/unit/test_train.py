@@ -159,6 +159,18 @@ def test_a_compiled_training_takes_the_same_course(digit_sets, monkeypatch):
     assert list(compiled.state_dict()) == list(plain.state_dict()) and compiled[0].weight.grad is not None
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.filterwarnings("default")  # of torch's compiler
+@pytest.mark.parametrize("options", [{}, {"graph": True}, {"compile": True}, {"compile": True, "graph": True}])
+def test_on_a_gpu_it_takes_the_same_course(options, digit_sets):
+    recipe = Recipe(epochs=2, batch_size=90, lr=0.1)
+    expected = train(small(drop=0), *digit_sets, recipe, quiet=True)
+    got = train(small(drop=0), *digit_sets, recipe, quiet=True, device="cuda", precision="float32", **options)
+    assert got.loss == pytest.approx(expected.loss, rel=0.02)
+    rounded = train(small(drop=0), *digit_sets, recipe, quiet=True, device="cuda", **options)
+    assert rounded.loss == pytest.approx(expected.loss, rel=0.1) and rounded.loss != got.loss
+
+
 def test_in_bfloat16_products_are_rounded_and_weights_are_not(digit_sets):
     seen, recipe = [], Recipe(epochs=1, batch_size=100, lr=0.1)
     rounded, plain = small(drop=0), small(drop=0)
