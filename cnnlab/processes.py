@@ -65,14 +65,12 @@ def total(values: Tensor) -> Tensor:
 def parallel(model: nn.Module) -> nn.Module:
     """A module that computes as `model` does, starts with the weights of process 0, and whose gradients are, after
     backward, the mean over the processes (Li et al., PyTorch distributed, 2020, section 3)."""
-    if not _grouped():
-        return model
-    # Buffers are the running statistics of batch norm; nothing reads them during training, see `same_buffers`.
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    return nn.parallel.DistributedDataParallel(model) if _grouped() else model
 
 
 def same_buffers(model: nn.Module) -> None:
-    """Give every process the running statistics of process 0."""
+    """Give every process the running statistics of process 0, as forward does before each step, but not after the
+    last."""
     if _grouped():
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)

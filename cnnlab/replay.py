@@ -5,7 +5,7 @@ launches, with the addresses of all that they read and write, and takes one laun
 inputs where the first ones lay, and writes results and gradients where the first ones were written.
 
 `torch.compile(mode="reduce-overhead")` records such graphs too, after compiling, and out of sight.  Here they are in
-sight, and nothing waits for a compiler: a small network is trained by the time it would be done.
+sight, and nothing waits for a compiler.
 """
 
 from __future__ import annotations

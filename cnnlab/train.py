@@ -74,9 +74,9 @@ def train(model, train_set, test_set, recipe: Recipe, *, device=None, checkpoint
     graph: launch forward and backward pass as one, see `cnnlab.replay`; for small networks on a GPU.
 
     In several processes (`cnnlab.processes`) each computes its share of every batch, and process 0 alone shows and
-    writes.  Losses and weights are those of one process up to rounding, but for two things: batch norm takes the
-    statistics of each share by itself (the running ones of process 0 are kept), and dropout draws for each share by
-    itself.
+    writes.  Losses and weights are those of one process up to rounding (which grows with every step, as it always
+    does), but for two things: batch norm takes the statistics of each share by itself, as in He et al., 2016, section
+    4.2, and keeps the running ones of process 0; and dropout draws for each share by itself.
 
     Stops with the reason in `stopped` if the loss is not finite, and on KeyboardInterrupt; the model keeps its last
     weights, and is left in evaluation mode.  Raises ValueError for images or labels it cannot use, for an unknown
