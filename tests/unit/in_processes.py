@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,9 @@ def all_of_it(folder):
     training._save = save
     done |= {"resumed": train(batch_norm_net(), checkpoint=file, quiet=True), "writes": len(writes)}
     done["nan"] = train(nn.Sequential(*plain_net(), AtStep(5, nan_in_process_1)), quiet=True)
+    # All of torch.compile but the last step, which calls a C++ compiler.
+    torch.compile = partial(torch.compile, backend="aot_eager")
+    done["compiled"] = train(plain_net(), quiet=True, compile=True)
     return done
 
 

@@ -23,7 +23,7 @@ def torchrun(*arguments):
     """Two processes on this machine; what they printed, and how they ended."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(launch, capture_output=True, text=True, timeout=180, env=environment, cwd=ROOT)
+    return subprocess.run(launch, capture_output=True, text=True, timeout=300, env=environment, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,12 @@ def test_and_end_with_the_same_weights(one, two):
         torch.testing.assert_close(two[0]["plain"][STATE][key], weights, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["plain", "batch_norm", "resumed"])
+def test_compiled_they_take_the_same_course(one, two):
+    for other in two[:2]:
+        np.testing.assert_allclose(other["compiled"]["loss"], one["plain"]["loss"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["plain", "batch_norm", "resumed", "compiled"])
 def test_both_hold_the_same_network_to_the_bit(name, two):
     first, second = (part[name] for part in two[:2])
     assert all(torch.equal(v, second[STATE][k]) for k, v in first[STATE].items())
