@@ -39,6 +39,8 @@ where = {"cuda": "on the GPU, compiled", "cpu": "in Triton's interpreter, on the
 print(obstacle() or f"Kernels run {where}.")
 
 # %% [markdown]
+# On a machine with a GPU the same cells compile and run there; the checks use the interpreter everywhere.
+#
 # If the line above says that Triton is not installed, as on macOS and Windows, you can still go through the whole
 # notebook. Every step is given in PyTorch too, and cells that need a kernel take that. Four of the exercises are
 # plain Python (tiles, TF32, timing and floors). The kernels you can read and write, but the checks that launch them
@@ -260,7 +262,8 @@ print(f"largest difference from torch: {(centre(x) - (x - x.mean(1, keepdim=True
 first, last = np.repeat(np.arange(3), 8), np.tile(np.arange(3), 8)           # 3 channels of 2×4 pixels
 fig, ax = plt.subplots(figsize=(10, 1.5), layout="constrained")
 plots.grid(ax, np.stack([first, last]), title="memory of 3 channels with 8 pixels: which channel lies at each address")
-ax.set_yticks([0, 1], ["NCHW", "NHWC"])
+for row, layout in enumerate(("NCHW", "NHWC")):
+    ax.text(-0.8, row, layout, ha="right", va="center")
 plt.show()
 
 # %% [markdown]
@@ -1080,28 +1083,37 @@ for letter, (N, C, H, K, R, stride, padding) in sizes.items():
           f"{moved / 1e6:6.0f} {flops / moved:9.0f} {1e6 * flops / PEAK:10.0f} µs {1e6 * moved / BANDWIDTH:5.0f} µs")
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=[1, 1.2])
+fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 for shift, (name, color, hatch, of) in enumerate([("arithmetic", "0.35", "", lambda f: f[0] / PEAK),
                                                   ("bytes", "0.9", "///", lambda f: f[1] / BANDWIDTH)]):
-    axes[0].barh(np.arange(14) + 0.4 * shift, [1e6 * of(f) for f in floors.values()], 0.4, label=name, color=color,
-                 edgecolor="0.2", hatch=hatch)
-axes[0].set(yticks=np.arange(14) + 0.2, yticklabels=list(floors), xlabel="floor in microseconds")
-axes[0].invert_yaxis()
-axes[0].legend(fontsize=9)
-intensity = np.array([10, ridge, 3000])
-axes[1].loglog(intensity, np.minimum(PEAK, BANDWIDTH * intensity) / 1e12, color="0.2", linewidth=2)
-axes[1].axvline(ridge, color="0.6", linewidth=1, linestyle=":")
-for letter, (flops, moved, seconds) in floors.items():
-    high = 1.12 if letter in "FIJNK" else 0.78                               # so that no letter lies on another
-    axes[1].plot(flops / moved, flops / seconds / 1e12, "o", color="tab:orange", markeredgecolor="0.2", markersize=5)
-    axes[1].text(flops / moved, flops / seconds / 1e12 * high, letter, ha="center", va="center", fontsize=9)
-axes[1].set(xlabel="operations per byte that has to be moved", ylabel="TFLOP/s at best")
-axes[1].grid(which="major", color="0.9")
+    ax.bar(np.arange(14) + 0.4 * shift, [1e6 * of(f) for f in floors.values()], 0.4, label=name, color=color,
+           edgecolor="0.2", hatch=hatch)
+ax.set(xticks=np.arange(14) + 0.2, xticklabels=list(floors), ylabel="microseconds at least")
+ax.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Left, both floors; the longer bar counts. Right, where the layers lie under the roof: each at the rate that its
-# floor allows.
+# The two floors of each layer. The longer bar is the one that counts. Now under the roof:
+
+# %%
+places = {}
+for letter, (flops, moved, seconds) in floors.items():
+    places.setdefault(round(6 * np.log(flops / moved)), []).append((letter, flops / moved, flops / seconds / 1e12))
+fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+intensity = np.array([20, ridge, 4000])
+ax.loglog(intensity, np.minimum(PEAK, BANDWIDTH * intensity) / 1e12, color="0.2", linewidth=2)
+ax.axvline(ridge, color="0.6", linewidth=1, linestyle=":")
+for near in places.values():
+    letters, x, y = zip(*near)
+    ax.plot(x, y, "o", color="tab:orange", markeredgecolor="0.2", markersize=6)
+    ax.text(np.mean(x), 0.84 * np.mean(y), " " + ", ".join(letters), va="top", fontsize=10)
+ax.set(xlabel="operations per byte that has to be moved", ylabel="TFLOP/s at best", ylim=(50, 1500))
+ax.grid(which="major", color="0.9")
+plt.show()
+
+# %% [markdown]
+# Each layer at the rate that its floor allows; letters at one place belong to the dots above them. Left of the
+# dotted line memory is the limit, right of it arithmetic.
 #
 # Eight of the fourteen have fewer than 295 operations per byte and wait for memory: the first layers A and G, the
 # 1×1 layers H and L, J with its stride, and D, I and N closely. The others, with many channels and 3×3 or 5×5
@@ -1129,13 +1141,14 @@ for letter, layer in layers.items():
     patches = 2 * 2 * M * R * S * C if (R, S, stride) != (1, 1, 1) else 0        # a 1×1 layer's patches are its input
     with_patches[letter] = max(flops / PEAK, (moved + patches) / BANDWIDTH) / floor
     with_relu[letter] = (floor + 2 * 2 * M * K / BANDWIDTH) / floor
-for name, factors in {"with patches     ": with_patches, "with another ReLU": with_relu}.items():
-    print(f"{name}, times the floor: " + "  ".join(f"{letter} {factor:.1f}" for letter, factor in factors.items()))
+print(" " * 18 + "".join(f"{letter:>5}" for letter in layers))
+for name, factors in {"with patches": with_patches, "with another ReLU": with_relu}.items():
+    print(f"{name:18}" + "".join(f"{factor:5.1f}" for factor in factors.values()))
 
 # %% [markdown]
-# With patches N could at best be 18 times as slow as its floor, D and I 10 times. For the 1×1 layers nothing
-# changes: their input is the matrix already. A separate ReLU costs 13 to 168 per cent, most where there is much
-# output for little arithmetic: G, L, A and N.
+# In times of the floor: with patches N could at best be 18 times as slow as its floor, D and I 10 times. For the
+# 1×1 layers nothing changes: their input is the matrix already. A separate ReLU costs 13 to 168 per cent, most
+# where there is much output for little arithmetic: G, L, A and N.
 #
 # Both vanish in your kernel.
 
@@ -1156,10 +1169,11 @@ for letter, layer in layers.items():
     asked[letter] = 2 * R * S * C * 128 * block_k * (1 / 128 + 1 / block_k) * rows * columns / floors[letter][1]
     busy[letter] = rows * columns / (132 * -(-rows * columns // 132))
     filled[letter] = C / (16 * -(-C // 16)), S * C / (16 * -(-S * C // 16))
-print("asked for, times the least bytes: " + "  ".join(f"{letter} {v:.0f}" for letter, v in asked.items()))
-print("multiprocessors busy:             " + "  ".join(f"{letter} {v:.0%}" for letter, v in busy.items()))
-print("depth filled, C at a time:        " + "  ".join(f"{letter} {v:.0%}" for letter, (v, _) in filled.items()))
-print("depth filled, S·C at a time:      " + "  ".join(f"{letter} {v:.0%}" for letter, (_, v) in filled.items()))
+print(" " * 18 + "".join(f"{letter:>5}" for letter in layers))
+print(f"{'asked for / least':18}" + "".join(f"{v:5.0f}" for v in asked.values()))
+for name, shares in {"processors busy": busy.values(), "filled, C": [v for v, _ in filled.values()],
+                     "filled, S·C": [v for _, v in filled.values()]}.items():
+    print(f"{name:18}" + "".join(f"{v:5.0%}" for v in shares))
 
 # %% [markdown]
 # What follows from it:
@@ -1255,15 +1269,32 @@ else:
 # far below the roof, one of the rows of the table should say why. Two things it does not say: your kernel stores
 # float32, twice the bytes; and its wrapper turns the weights round for each call.
 #
-# If the course's own kernels have been measured on a GPU, the results lie in the project's folder, and are shown
-# here.
+# The course's own kernels, a plain version and a fast one, are measured by `python -m benchmarks.gpu_conv` in its
+# repository. Where its record is there, it is drawn here.
 
 # %%
-record = Path("../benchmarks/results/gpu_conv.json")
-if record.is_file():
-    print(json.dumps(json.loads(record.read_text(encoding="utf-8")), indent=1)[:4000])
-else:
-    print("The course's own kernels have not been measured on a GPU yet, or the file is not here.")
+def draw_record(path):
+    """The forward times in a record of benchmarks.gpu_conv, by layer, with the floors; a sentence if there is none."""
+    if not path.is_file():
+        print("There is no record of the course's own kernels on a GPU here.")
+        return
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = [row for row in record["layers"] if row["pass"] == "forward"]
+    fig, ax = plt.subplots(figsize=(10, 4), layout="constrained")
+    looks = {"plain_us": ("plain", "s"), "ours_us": ("fast", "o"), "cudnn_us": ("cuDNN", "x")}
+    for key, (label, marker) in looks.items():
+        ax.semilogy([row[key] for row in rows], marker, label=label, color="tab:orange" if key == "ours_us" else "0.3")
+    ax.semilogy([max(row["arithmetic_floor_us"], row["bytes_floor_us"]) for row in rows], "_", markersize=18,
+                color="0.2", label="floor")
+    ax.set(xticks=range(len(rows)), xticklabels=list(layers)[:len(rows)], ylabel="microseconds")
+    ax.legend(fontsize=9, ncols=4)
+    plt.show()
+    ratio = record["geometric_mean_ratio_to_cudnn"]["forward"]
+    print(f"{record['command']}; {record['device']}; {record['date']}. "
+          f"Speed over cuDNN's, geometric mean: plain {ratio['plain']:.2f}, fast {ratio['ours']:.2f}")
+
+# %%
+draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_conv.json")
 
 # %% [markdown] tags=["written:which_optimisation:4"]
 # ## In your own words
@@ -1317,7 +1348,7 @@ else:
 # | the mask | which lanes touch memory; a block's size is a power of 2, n is not |
 # | `other` | what masked lanes hold: 0 for sums and products, −∞ for a maximum |
 # | an address | first element + each index times its stride; never assumed, int64 where tensors are large |
-# | pixel m | n = m // (P·Q), p = m // Q % P, q = m % Q |
+# | pixel m | its column is the rest of m by the width; the whole part, taken on, gives row and image |
 # | coalescing | memory delivers 32 bytes at a time; channels-last reads whole ones |
 # | a tile | BLOCK_M rows by BLOCK_K columns: BLOCK_M·BLOCK_K / (BLOCK_M + BLOCK_K) operations per byte, at 2 bytes |
 # | number formats | factors in 16 bits or TF32, sums in float32, rounded once |
