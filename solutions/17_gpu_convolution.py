@@ -448,10 +448,9 @@ for name, tile in tiles.items():
 # The first number is the share of the fetched bytes that is used, the second the share that comes in whole pieces
 # of 16 bytes, the most that one thread can load at once.
 #
-# NCHW is not hopeless at stride 1: neighbours along a row are neighbours in memory. At stride 2 it fetches almost
-# three bytes for each it uses, and on small images its rows are short. In NHWC a pixel's 64 channels are 128 bytes
-# in one piece, whatever stride, padding and size do. That is why NVIDIA recommends channels-last for 16-bit
-# networks.
+# NCHW is not hopeless at stride 1: neighbours along a row are neighbours in memory. At stride 2 it fetches 2.7
+# bytes for each it uses, and on small images its rows are short. In NHWC a pixel's 64 channels are 128 bytes in one
+# piece, whatever stride, padding and size do. That is why NVIDIA recommends channels-last for 16-bit networks.
 #
 # The last line is the exception: with 3 channels a pixel is 6 bytes, and at stride 4 the next one that is needed
 # lies 24 bytes further. We come back to first layers. (What caches keep from one step to the next is not counted
@@ -1196,12 +1195,12 @@ for letter in "AG":
 # For both, memory is the floor. With five times the arithmetic they would be limited by arithmetic that is mostly
 # zeros; by rows they are near their floor.
 #
-# And **channels-last** we have counted above: at stride 2, layer J's tiles would fetch 2.6 times the bytes in NCHW.
+# And **channels-last** we have counted above: at stride 2, layer J's tiles would fetch 2.7 times the bytes in NCHW.
 #
 # | optimisation | removes | predicted |
 # |---|---|---|
 # | tiles of 128×128 | reading a row and a column for each output | 0.5 → 64 operations per byte asked for |
-# | channels-last | parts of sectors that nobody uses | up to 2.6 times the bytes, at stride 2 |
+# | channels-last | parts of sectors that nobody uses | up to 2.7 times the bytes, at stride 2 |
 # | implicit instead of explicit | writing and reading patches | 1 to 18 times the time |
 # | bias and ReLU in the kernel | one more trip of the output | 1.1 to 2.7 times the time |
 # | split-K | idle multiprocessors | up to 1.35 times, for F and M |

@@ -1,8 +1,8 @@
 """Exercises of notebook 17: kernels in Triton, and the arithmetic of tiles, bytes and time.
 
 A kernel is checked by what it has written: the oracles say that in torch and NumPy.  Mistakes are kernels as well;
-those of one exercise share a body in which a slip is switched on.  Sizes are whole numbers that leave a rest, tiles are
-tiny.
+those of one exercise share a body in which a slip is switched on.  Sizes leave a rest, and tiles are
+tiny.  Kernels forbid no modules: their language has none.
 """
 
 from textwrap import dedent
@@ -124,8 +124,8 @@ def relu_body(x, y, n, BLOCK: tl.constexpr, SLIP: tl.constexpr = ""):
 
 def relu_probe(seed, n, block, more=0):
     """With `more` elements after the n, which are none of the kernel's business."""
-    return call(whole(seed, n + more), poison(n + more), n, BLOCK=block, grid=(cdiv(n, block),), written=(1,),
-                device="cpu")
+    return call(whole(seed, n + more), poison(n + more), n=n, BLOCK=block, grid=(cdiv(n, block),),
+                written=(1,), device="cpu")
 
 
 def random_relu(rng):
@@ -346,8 +346,8 @@ def centre_body(x, y, R, C, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, SLIP: 
 
 
 def centre_probe(seed, R, C, block, more=0):
-    return call(whole(seed, R + more, C, most=8), poison(R + more, C), R, C, BLOCK_R=block, BLOCK_C=block,
-                grid=(cdiv(R, block),), written=(1,), device="cpu")
+    return call(whole(seed, R + more, C, most=8), poison(R + more, C), R=R, C=C, BLOCK_R=block,
+                BLOCK_C=block, grid=(cdiv(R, block),), written=(1,), device="cpu")
 
 
 def random_centre(rng):
@@ -487,8 +487,8 @@ def offsets_body(offsets, M, H, W, x_n, x_h, x_w, BLOCK: tl.constexpr, SLIP: tl.
 
 def offsets_probe(N, H, W, x_n, x_h, x_w, block=8, more=0):
     M = N * H * W
-    return call(poison(M + more, dtype=np.int64), M, H, W, x_n, x_h, x_w, BLOCK=block, grid=(cdiv(M, block),),
-                written=(0,), device="cpu")
+    return call(poison(M + more, dtype=np.int64), M=M, H=H, W=W, x_n=x_n, x_h=x_h, x_w=x_w, BLOCK=block,
+                grid=(cdiv(M, block),), written=(0,), device="cpu")
 
 
 def random_offsets(rng):
@@ -650,8 +650,9 @@ def last_probe(seed, N, C, H, W, layout="packed", blocks=(4, 4), more=0):
         x = strided(x) if layout == "apart" else x
         x_n, x_c, x_h, x_w = steps_of(x)
     M = N * H * W
-    return call(x, poison(M + more, C), M, C, H, W, x_n, x_c, x_h, x_w, BLOCK_M=blocks[0], BLOCK_C=blocks[1],
-                grid=(cdiv(M, blocks[0]), cdiv(C, blocks[1])), written=(1,), device="cpu")
+    return call(x, poison(M + more, C), M=M, C=C, H=H, W=W, x_n=x_n, x_c=x_c, x_h=x_h, x_w=x_w,
+                BLOCK_M=blocks[0], BLOCK_C=blocks[1], grid=(cdiv(M, blocks[0]), cdiv(C, blocks[1])), written=(1,),
+                device="cpu")
 
 
 def random_last(rng):
@@ -816,9 +817,10 @@ def product_body(a, b, c, M, K, D, a_m, a_d, b_d, b_k,
 
 
 def product_probe(a, b, blocks=(4, 4, 4), more=0):
-    (M, D), K = a.shape, b.shape[1]
-    return call(a, b, poison(M + more, K), M, K, D, *steps_of(a), *steps_of(b), BLOCK_M=blocks[0], BLOCK_K=blocks[1],
-                BLOCK_D=blocks[2], grid=(cdiv(M, blocks[0]), cdiv(K, blocks[1])), written=(2,), device="cpu")
+    (M, D), K, (a_m, a_d), (b_d, b_k) = a.shape, b.shape[1], steps_of(a), steps_of(b)
+    return call(a, b, poison(M + more, K), M=M, K=K, D=D, a_m=a_m, a_d=a_d, b_d=b_d, b_k=b_k,
+                BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_D=blocks[2],
+                grid=(cdiv(M, blocks[0]), cdiv(K, blocks[1])), written=(2,), device="cpu")
 
 
 def long_product(seed, M, K, D):
@@ -1064,7 +1066,7 @@ def bias_relu_body(total, bias, y, M, K, BLOCK_M: tl.constexpr, BLOCK_K: tl.cons
 def epilogue_probe(total, bias, blocks=(4, 4), more=0):
     """total has more rows than the M of the kernel."""
     M, K = total.shape[0] - more, total.shape[1]
-    return call(total, bias, poison(*total.shape, dtype=np.float16), M, K, BLOCK_M=blocks[0], BLOCK_K=blocks[1],
+    return call(total, bias, poison(*total.shape, dtype=np.float16), M=M, K=K, BLOCK_M=blocks[0], BLOCK_K=blocks[1],
                 grid=(cdiv(M, blocks[0]), cdiv(K, blocks[1])), written=(2,), device="cpu")
 
 
@@ -1268,8 +1270,9 @@ def conv_probe(seed, N, H, W, C, K, R, S, stride=1, padding=0, layout="last", dt
     weight = rng.integers(least, most + 1, (R, S, C, K)).astype(dtype)
     P, Q = (H + 2 * padding - R) // stride + 1, (W + 2 * padding - S) // stride + 1
     M = N * P * Q
-    return call(x, weight, rng.integers(-3, 4, K).astype(dtype), poison(M + more, K), M, H, W, C, K, P, Q, R, S, stride,
-                padding, x_n, x_h, x_w, x_c, BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_C=blocks[2],
+    return call(x, weight, rng.integers(-3, 4, K).astype(dtype), poison(M + more, K), M=M, H=H, W=W, C=C, K=K, P=P,
+                Q=Q, R=R, S=S, stride=stride, padding=padding, x_n=x_n, x_h=x_h, x_w=x_w, x_c=x_c,
+                BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_C=blocks[2],
                 grid=(cdiv(M, blocks[0]), cdiv(K, blocks[1])), written=(3,), device="cpu")
 
 
@@ -1494,8 +1497,9 @@ def pool_probe(seed, N, H, W, C, R, S, stride, padding=0, blocks=(8, 4), more=0)
     x = np.random.default_rng([seed, N, H, W]).integers(-9, 3, (N, H, W, C)).astype(np.float32)
     P, Q = (H + 2 * padding - R) // stride + 1, (W + 2 * padding - S) // stride + 1
     M = N * P * Q
-    return call(x, poison(M + more, C), M, C, H, W, P, Q, R, S, stride, padding, BLOCK_M=blocks[0], BLOCK_C=blocks[1],
-                grid=(cdiv(M, blocks[0]), cdiv(C, blocks[1])), written=(1,), device="cpu")
+    return call(x, poison(M + more, C), M=M, C=C, H=H, W=W, P=P, Q=Q, R=R, S=S, stride=stride, padding=padding,
+                BLOCK_M=blocks[0], BLOCK_C=blocks[1], grid=(cdiv(M, blocks[0]), cdiv(C, blocks[1])), written=(1,),
+                device="cpu")
 
 
 def random_pool(rng):
