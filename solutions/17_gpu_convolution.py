@@ -21,6 +21,7 @@
 
 # %%
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -164,16 +165,23 @@ def relu_kernel(x, y, n, BLOCK: tl.constexpr):
 check("relu_kernel", relu_kernel)
 
 # %% [markdown]
-# Around a kernel there is always a function like the next one. It makes room for the result, works out the grid,
-# and launches. (`triton.cdiv` divides and rounds up.)
+# Around a kernel there is always a function like `relu` below. It makes room for the result, works out the grid,
+# and launches. (`triton.cdiv` divides and rounds up.) `launch` puts the watch around it where the kernel is
+# interpreted.
 
 # %%
+def launch(kernel, grid, *arguments, **constants):
+    """kernel[grid](*arguments, **constants), under the watch if it runs in the interpreter."""
+    with watch() if DEVICE == "cpu" else nullcontext():
+        kernel[grid](*arguments, **constants)
+
+
 def relu(x):
     """max(x, 0) by your kernel; x any float32 tensor that lies packed in memory."""
     if obstacle():
         return torch.relu(x)
     y = torch.empty_like(x)
-    relu_kernel[(triton.cdiv(x.numel(), 1024),)](x, y, x.numel(), BLOCK=1024)
+    launch(relu_kernel, (triton.cdiv(x.numel(), 1024),), x, y, x.numel(), BLOCK=1024)
     return y
 
 # %%
@@ -240,7 +248,8 @@ def centre(x):
     if obstacle():
         return x - x.mean(1, keepdim=True)
     y = torch.empty_like(x)
-    centre_kernel[(triton.cdiv(len(x), 8),)](x, y, *x.shape, BLOCK_R=8, BLOCK_C=triton.next_power_of_2(x.shape[1]))
+    launch(centre_kernel, (triton.cdiv(len(x), 8),), x, y, *x.shape,
+           BLOCK_R=8, BLOCK_C=triton.next_power_of_2(x.shape[1]))
     return y
 
 # %%
@@ -374,7 +383,7 @@ def to_channels_last(x):
     N, C, H, W = x.shape
     y = torch.empty((N, H, W, C), dtype=x.dtype, device=x.device)
     grid = triton.cdiv(N * H * W, 64), triton.cdiv(C, 16)
-    to_channels_last_kernel[grid](x, y, N * H * W, C, H, W, *x.stride(), BLOCK_M=64, BLOCK_C=16)
+    launch(to_channels_last_kernel, grid, x, y, N * H * W, C, H, W, *x.stride(), BLOCK_M=64, BLOCK_C=16)
     return y.permute(0, 3, 1, 2)
 
 # %%
@@ -582,8 +591,8 @@ def matmul(a, b):
         return a.float() @ b.float()
     (M, D), K = a.shape, b.shape[1]
     c = torch.empty((M, K), device=a.device)
-    matmul_kernel[(triton.cdiv(M, 64), triton.cdiv(K, 32))](a, b, c, M, K, D, *a.stride(), *b.stride(),
-                                                            BLOCK_M=64, BLOCK_K=32, BLOCK_D=32)
+    launch(matmul_kernel, (triton.cdiv(M, 64), triton.cdiv(K, 32)), a, b, c, M, K, D, *a.stride(), *b.stride(),
+           BLOCK_M=64, BLOCK_K=32, BLOCK_D=32)
     return c
 
 # %%
@@ -772,8 +781,7 @@ check("bias_relu_kernel", bias_relu_kernel)
 # %% [markdown]
 # ### Exercise: the convolution
 #
-# Write `conv_kernel(x, weight, bias, y, M, H, W, C, K, P, Q, R, S, stride, padding, x_n, x_h, x_w, x_c, BLOCK_M,
-# BLOCK_K, BLOCK_C)`.
+# Write `conv_kernel`, with the parameters that stand in its cell.
 #
 # - `x`: images with C channels, H×W, strides `x_n`, `x_h`, `x_w`, `x_c`; `weight` (R, S, C, K) packed, which is a
 #   matrix (R·S·C, K); `bias` (K,). All float32 or all float16;
@@ -830,9 +838,9 @@ def conv_relu(x, weight, bias, stride=1, padding=0, blocks=(BLOCK_M, 16, 16)):
     P, Q = (H + 2 * padding - R) // stride + 1, (W + 2 * padding - S) // stride + 1
     y = torch.empty((N, P, Q, K), device=x.device)
     x_n, x_c, x_h, x_w = x.stride()
-    conv_kernel[(triton.cdiv(N * P * Q, blocks[0]), triton.cdiv(K, blocks[1]))](
-        x, weight.permute(2, 3, 1, 0).contiguous(), bias, y, N * P * Q, H, W, C, K, P, Q, R, S, stride, padding,
-        x_n, x_h, x_w, x_c, BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_C=blocks[2])
+    launch(conv_kernel, (triton.cdiv(N * P * Q, blocks[0]), triton.cdiv(K, blocks[1])),
+           x, weight.permute(2, 3, 1, 0).contiguous(), bias, y, N * P * Q, H, W, C, K, P, Q, R, S, stride, padding,
+           x_n, x_h, x_w, x_c, BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_C=blocks[2])
     return y.permute(0, 3, 1, 2)                                           # channels-last, seen as (N, K, P, Q)
 
 # %%
@@ -899,8 +907,8 @@ def max_pool(x, size, stride, padding=0):
     N, C, H, W = x.shape
     P, Q = (H + 2 * padding - size) // stride + 1, (W + 2 * padding - size) // stride + 1
     x, y = x.permute(0, 2, 3, 1).contiguous(), torch.empty((N, P, Q, C), device=x.device)
-    max_pool_kernel[(triton.cdiv(N * P * Q, BLOCK_M), triton.cdiv(C, 16))](
-        x, y, N * P * Q, C, H, W, P, Q, size, size, stride, padding, BLOCK_M=BLOCK_M, BLOCK_C=16)
+    launch(max_pool_kernel, (triton.cdiv(N * P * Q, BLOCK_M), triton.cdiv(C, 16)),
+           x, y, N * P * Q, C, H, W, P, Q, size, size, stride, padding, BLOCK_M=BLOCK_M, BLOCK_C=16)
     return y.permute(0, 3, 1, 2)
 
 # %%
@@ -1055,8 +1063,8 @@ def layer_floors(layer, itemsize, peak, bandwidth):
     layer (N, C, H, W, K, R, S, stride, padding).  Returns (int, int, float).
     """
     ### BEGIN SOLUTION
-    N, C, H, W, K, R, S, stride, padding = layer
-    M = N * ((H + 2 * padding - R) // stride + 1) * ((W + 2 * padding - S) // stride + 1)
+    N, C, H, W, K, R, S, stride, pad = layer
+    M = N * ((H + 2 * pad - R) // stride + 1) * ((W + 2 * pad - S) // stride + 1)
     flops = 2 * M * K * R * S * C
     moved = itemsize * (N * H * W * C + R * S * C * K + M * K)
     return flops, moved, max(flops / peak, moved / bandwidth)
@@ -1078,7 +1086,14 @@ sizes = {"A": (128, 3, 227, 96, 11, 4, 0), "B": (128, 96, 27, 256, 5, 1, 2), "C"
          "J": (128, 128, 56, 128, 3, 2, 1), "K": (128, 256, 14, 256, 3, 1, 1), "L": (128, 256, 14, 1024, 1, 1, 0),
          "M": (128, 512, 7, 512, 3, 1, 1), "N": (128, 16, 28, 32, 5, 1, 2)}
 layers = {letter: (N, C, H, H, K, R, R, stride, padding) for letter, (N, C, H, K, R, stride, padding) in sizes.items()}
-floors = {letter: layer_floors(layer, 2, PEAK, BANDWIDTH) for letter, layer in layers.items()}
+
+
+def all_floors():
+    """Operations, bytes and floor of every layer, by your function, for the H100 and 2 bytes a number."""
+    return {letter: layer_floors(layer, 2, PEAK, BANDWIDTH) for letter, layer in layers.items()}
+
+# %%
+floors = all_floors()
 print("   N    C → K      pixels   window        GFLOP     MB   op/byte    arithmetic    bytes")
 for letter, (N, C, H, K, R, stride, padding) in sizes.items():
     flops, moved, _ = floors[letter]
@@ -1086,6 +1101,7 @@ for letter, (N, C, H, K, R, stride, padding) in sizes.items():
           f"{moved / 1e6:6.0f} {flops / moved:9.0f} {1e6 * flops / PEAK:10.0f} µs {1e6 * moved / BANDWIDTH:5.0f} µs")
 
 # %%
+floors = all_floors()
 fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 for shift, (name, color, hatch, of) in enumerate([("arithmetic", "0.35", "", lambda f: f[0] / PEAK),
                                                   ("bytes", "0.9", "///", lambda f: f[1] / BANDWIDTH)]):
@@ -1100,7 +1116,7 @@ plt.show()
 
 # %%
 places = {}
-for letter, (flops, moved, seconds) in floors.items():
+for letter, (flops, moved, seconds) in all_floors().items():
     places.setdefault(round(6 * np.log(flops / moved)), []).append((letter, flops / moved, flops / seconds / 1e12))
 fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 intensity = np.array([20, ridge, 4000])
@@ -1139,7 +1155,7 @@ def output_pixels(layer):
     return N * len(range(-padding, H + padding - R + 1, stride)) * len(range(-padding, W + padding - S + 1, stride))
 
 # %%
-with_patches, with_relu = {}, {}
+floors, with_patches, with_relu = all_floors(), {}, {}
 for letter, layer in layers.items():
     (N, C, H, W, K, R, S, stride, padding), (flops, moved, floor), M = layer, floors[letter], output_pixels(layer)
     patches = 2 * 2 * M * R * S * C if (R, S, stride) != (1, 1, 1) else 0        # a 1×1 layer's patches are its input
@@ -1165,7 +1181,7 @@ for name, factors in {"with patches": with_patches, "with another ReLU": with_re
 # a depth that is filled up: `tl.dot` takes channels by the 16, and C = 3 fills 3 of them.
 
 # %%
-asked, busy, filled = {}, {}, {}
+floors, asked, busy, filled = all_floors(), {}, {}, {}
 for letter, layer in layers.items():
     (N, C, H, W, K, R, S, stride, padding), M = layer, output_pixels(layer)
     block_k = min(128, triton.next_power_of_2(K))
@@ -1178,6 +1194,11 @@ print(f"{'asked for / least':18}" + "".join(f"{v:5.0f}" for v in asked.values())
 for name, shares in {"processors busy": busy.values(), "filled, C": [v for v, _ in filled.values()],
                      "filled, S·C": [v for _, v in filled.values()]}.items():
     print(f"{name:18}" + "".join(f"{v:5.0%}" for v in shares))
+for letter in "AG":
+    flops, moved, _ = floors[letter]
+    by_channel, by_row = (1e6 * flops / PEAK / share for share in filled[letter])
+    print(f"{letter}: bytes {1e6 * moved / BANDWIDTH:.0f} µs; arithmetic {by_channel:.0f} µs with C at a time, "
+          f"{by_row:.0f} µs with S·C at a time")
 
 # %% [markdown]
 # What follows from it:
@@ -1189,16 +1210,9 @@ for name, shares in {"processors busy": busy.values(), "filled, C": [v for v, _ 
 # - A and G fill 3 of 16 channels. A row of the window, S·C = 33 or 21 numbers that lie side by side in
 #   channels-last, fills 69 and 66 %, and comes in one piece: a **first-layer path**.
 
-# %%
-for letter in "AG":
-    flops, moved, _ = floors[letter]
-    by_channel, by_row = (1e6 * flops / PEAK / share for share in filled[letter])
-    print(f"{letter}: bytes {1e6 * moved / BANDWIDTH:.0f} µs; arithmetic {by_channel:.0f} µs with C at a time, "
-          f"{by_row:.0f} µs with S·C at a time")
-
 # %% [markdown]
-# For both, memory is the floor. With five times the arithmetic they would be limited by arithmetic that is mostly
-# zeros; by rows they are near their floor.
+# For both (the last two lines above) memory is the floor. With five times the arithmetic they would be limited by
+# arithmetic that is mostly zeros; by rows they are near their floor.
 #
 # And **channels-last** we have counted above: at stride 2, layer J's tiles would fetch 2.7 times the bytes in NCHW.
 #
@@ -1224,7 +1238,7 @@ for letter in "AG":
 # **Predict.** By which factor is cuDNN above the floor of layer G, if it does 30 TFLOP/s?
 
 # %%
-flops, moved, floor = floors["G"]
+flops, moved, floor = all_floors()["G"]
 print(f"G at 30 TFLOP/s: {1e6 * flops / 30e12:.0f} µs; its floor: {1e6 * floor:.0f} µs, "
       f"{flops / 30e12 / floor:.0f} times less")
 
