@@ -942,8 +942,6 @@ print(f"largest difference of a score from torch: {(ours - theirs).abs().max():.
 # - **Some launches are disturbed.** Take the median of several, each timed on its own;
 # - **The second run finds its data in the L2 cache.** In a network other layers run in between. So one overwrites
 #   the cache before each run.
-#
-# Short kernels are timed with **events**, marks in the queue to which the GPU itself gives its time.
 
 # %% [markdown]
 # For practice, a device in simulation, with a clock in microseconds. To launch takes the host 5 of them; when the
@@ -1019,8 +1017,8 @@ class Stopwatch(Device):
 check("median_time", Stopwatch)
 
 # %% [markdown]
-# The same for a real GPU, with events, and with a cache that is overwritten before each run. It is used below,
-# where there is a GPU.
+# The same for a real GPU, with **events**, marks in the queue to which the GPU itself gives its time, and with a
+# cache that is overwritten before each run. It is used below, where there is a GPU.
 
 # %%
 def gpu_seconds(work, warmup=5, repeats=30):
