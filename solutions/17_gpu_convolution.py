@@ -1315,18 +1315,18 @@ draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_co
 # %% [markdown] tags=["written:which_optimisation:4"]
 # ## In your own words
 #
-# A colleague has a network for 512×512 images on an H100 (989 TFLOP/s, 3.35 TB/s), bfloat16, NCHW. Two layers take
-# most of the time, for a batch of 16 images:
+# On an H100 (989 TFLOP/s, 3.35 TB/s) two layers take most of a network's time, with 16 images, in bfloat16 and
+# NCHW:
 #
-# - **P**: 3 → 32 channels, 3×3, stride 2, padding 1, measured 400 µs;
+# - **P**: 3 → 32 channels on 512×512 pixels, 3×3, stride 2, padding 1, measured 400 µs;
 # - **Q**: 512 → 512 channels on 8×8 pixels, 3×3, padding 1, measured 40 µs.
 #
-# Each is followed by a ReLU in a kernel of its own, which is included. Time was taken by reading the clock before
-# and after a loop of 100 calls, after a warm-up.
+# Each is followed by a ReLU in a kernel of its own, which is included. The clock was read before and after a loop
+# of 100 calls, after a warm-up.
 #
-# For each layer: give intensity, floor, and what limits it. Say which optimisations you would try first, in which
-# order, and what each can give at most, with numbers. And what would you ask about the measurement? Use your
-# functions; a dozen sentences are enough.
+# For each layer: give intensity and floor, and say what limits it. Which optimisations would you try first, and
+# what can each give at most, with numbers? What would you ask about the measurement? Use your functions; a dozen
+# sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
