@@ -1324,9 +1324,8 @@ draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_co
 # Each is followed by a ReLU in a kernel of its own, which is included. The clock was read before and after a loop
 # of 100 calls, after a warm-up.
 #
-# For each layer: give intensity and floor, and say what limits it. Which optimisations would you try first, and
-# what can each give at most, with numbers? What would you ask about the measurement? Use your functions; a dozen
-# sentences are enough.
+# For each layer give intensity and floor, and what limits it. Which optimisations would you try first, and what can
+# each give at most, in numbers? What would you ask about the measurement? A dozen sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
