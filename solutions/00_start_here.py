@@ -172,7 +172,7 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # %% [markdown]
 # ## The way through the course
 #
-# A line in the map below leads to each notebook from those that it builds on. Seventeen rows are a long way; the map
+# A line in the map below leads to each notebook from those that it builds on. Nineteen rows are a long way; the map
 # also shows the short cuts.
 #
 # **Predict.** You want to know as soon as possible what a trained network looks at in an image. Which notebooks can you
@@ -183,7 +183,8 @@ course.draw_map()
 
 # %% [markdown]
 # Follow the lines from 16 upwards: 09, 08, 06, 05, and from there one by one to 00. So 07 can wait, and so can 10 to 15.
-# The notebooks up to 08 need NumPy alone; those after it use PyTorch.
+# The notebooks up to 08 need NumPy alone; those after it use PyTorch,
+# and the last two Triton as well.
 
 # %% [markdown]
 # ## Summary
