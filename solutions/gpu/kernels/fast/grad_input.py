@@ -28,10 +28,11 @@ def first_position(at, stride, dilation, COUNT: tl.constexpr):
 
 
 @triton.jit
-def steps(first, last, size, STEP: tl.constexpr):
-    """Of 0, 1, 2 …: from where on and how many u let first … last, moved back by u · STEP, meet 0 … size − 1."""
+def steps(first, length, size, STEP: tl.constexpr, count):
+    """Of u = 0 … count − 1, from where on and how many let `length` pixels from first − u · STEP on meet 0 … size − 1."""
     low = (tl.maximum(first - size + 1, 0) + STEP - 1) // STEP
-    return low, tl.maximum(tl.maximum(last + STEP, 0) // STEP - low, 0)
+    high = tl.minimum(tl.maximum(first + length - 1 + STEP, 0) // STEP, count)
+    return low, tl.where(length > 0, tl.maximum(high - low, 0), 0)
 
 
 @triton.jit
@@ -55,10 +56,10 @@ def grad_input_kernel(dy, weight, dx, N, H, W, P, Q, blocks_c, blocks_h, blocks_
     s0 = first_position(class_w + pad_w, stride_w, dil_w, S)
     top = a0 + (class_h + pad_h - r0 * dil_h) // stride_h
     left = b0 + (class_w + pad_w - s0 * dil_w) // stride_w
-    u0, rows = steps(top, top + TH - 1, P, BACK_P)
-    v0, columns = steps(left, left + TW - 1, Q, BACK_Q)
-    rows = tl.maximum(tl.minimum(rows, (R - r0 + STEP_R - 1) // STEP_R - u0), 0)
-    columns = tl.maximum(tl.minimum(columns, (S - s0 + STEP_S - 1) // STEP_S - v0), 0)
+    u0, rows = steps(top, tl.minimum(TH, (H - class_h + stride_h - 1) // stride_h - a0), P, BACK_P,
+                     (R - r0 + STEP_R - 1) // STEP_R)
+    v0, columns = steps(left, tl.minimum(TW, (W - class_w + stride_w - 1) // stride_w - b0), Q, BACK_Q,
+                        (S - s0 + STEP_S - 1) // STEP_S)
     total = tl.zeros((BLOCK_M, BLOCK_N) if PIXELS_FIRST else (BLOCK_N, BLOCK_M), tl.float32)
     for i in range(rows * columns * K_BLOCKS):
         k = i % K_BLOCKS * BLOCK_K

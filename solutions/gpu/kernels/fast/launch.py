@@ -63,6 +63,7 @@ def forward(x: Tensor, weight: Tensor, y: Tensor, window: Window, bias: Tensor |
 def grad_input(dy: Tensor, weight: Tensor, dx: Tensor, window: Window) -> None:
     """Into dx (N, H, W, C), of any strides: the gradient, from dy (N, P, Q, K)."""
     tiles.require_alignment(dy)
+    tiles.require_alignment(weight)
     if is_product(window) and dense(dy, dx):
         dy, dx = (t.view(1, 1, -1, t.shape[3]) for t in (dy, dx))
     (N, P, Q, K), (_, R, S, C), (H, W) = dy.shape, weight.shape, dx.shape[1:3]

@@ -61,8 +61,8 @@ def candidates(filters: int, channels: int, x: Tensor, persistent: bool = False)
     depth = depth_of(channels, x)
     if filters <= 32:
         width = max(16, triton.next_power_of_2(filters))
-        return [Tile(128, width, depth, 4, 4), Tile(256, width, depth, 8, 3)]
-    if filters <= 64:
+        tiles = [Tile(128, width, depth, 4, 4), Tile(256, width, depth, 8, 3)]
+    elif filters <= 64:
         tiles = [Tile(128, 64, depth, 4, 4), Tile(256, 64, depth, 4, 3), Tile(256, 64, depth, 8, 4)]
     else:
         tiles = [Tile(128, 128, depth, 4, 3), Tile(128, 128, depth, 8, 4), Tile(256, 128, depth, 8, 3),
@@ -71,7 +71,8 @@ def candidates(filters: int, channels: int, x: Tensor, persistent: bool = False)
             tiles.append(Tile(256, 32, depth, 8, 3))
         if filters % 256 == 0:
             tiles.append(Tile(128, 256, depth, 8, 3))
-    return tiles + [t._replace(persistent=True) for t in tiles[1:3] if persistent]
+    tiles += [t._replace(persistent=True) for t in tiles[1:3] if persistent]
+    return [t._replace(stages=t.stages * (128 // x.element_size()) // depth) for t in tiles]  # as many bytes ahead
 
 
 def parts(filters: int, columns: int, blocks: int, steps: int, N: int, x: Tensor) -> list[Part]:
