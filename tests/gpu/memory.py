@@ -12,6 +12,15 @@ TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
 
 @contextmanager
+def float32_as(precision):
+    """In the block convolutions multiply float32 as "ieee" or "tf32"."""
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = precision
+    yield
+    torch.backends.cudnn.conv.fp32_precision = before
+
+
+@contextmanager
 def poisoned(*modules):
     """In the block tensors that the modules make are full of NaN, with NaN around them in memory, which must be there in the end."""
     made = []

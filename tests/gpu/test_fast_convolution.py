@@ -16,7 +16,7 @@ from solutions.gpu.kernels import convolution
 from solutions.gpu.kernels.fast import blocks, launch, tiles
 from solutions.gpu.kernels.fast import conv2d as fast
 from solutions.gpu.kernels.fast.tiles import Part, Tile
-from tests.gpu.memory import DEVICE, TOLERANCE, draw, near, poisoned
+from tests.gpu.memory import DEVICE, TOLERANCE, draw, float32_as, near, poisoned
 
 MODULES = plain, fast, launch, blocks
 dtypes, seeds, small = st.sampled_from(list(TOLERANCE)), st.integers(0, 2**20), st.integers(1, 3)
@@ -29,12 +29,9 @@ windows = st.fixed_dictionaries({"stride": st.tuples(small, small), "dilation": 
 @pytest.fixture(autouse=True, scope="module")
 def small_batches_in_tf32():
     """Kernels also take few images, and float32: products in tf32 on a GPU, in full in the interpreter."""
-    before = torch.backends.cudnn.conv.fp32_precision
-    torch.backends.cudnn.conv.fp32_precision = "tf32"
     tolerance = {torch.float32: 2e-3} if DEVICE == "cuda" else {}
-    with patch.object(launch, "BATCH", 1), patch.dict(TOLERANCE, tolerance):
+    with float32_as("tf32"), patch.object(launch, "BATCH", 1), patch.dict(TOLERANCE, tolerance):
         yield
-    torch.backends.cudnn.conv.fp32_precision = before
 
 
 def images(seed, N, C, H, W, dtype, gaps=False):
@@ -233,7 +230,7 @@ UNSUITABLE = {
 
 
 @pytest.mark.parametrize("reason", UNSUITABLE)
-def test_where_the_fast_kernels_do_not_apply_the_plain_ones_do_it(reason, monkeypatch):
+def test_where_the_fast_kernels_do_not_apply_the_plain_ones_do_it(reason):
     case = {"groups": 1, "C": 8, "dtype": torch.float16, "precision": "tf32", "layout": "last", "dilation": 1}
     case |= UNSUITABLE[reason]
     more = case["dilation"], case["groups"]
@@ -243,12 +240,12 @@ def test_where_the_fast_kernels_do_not_apply_the_plain_ones_do_it(reason, monkey
     y = F.conv2d(x64, w64, None, 1, 1, *more)
     dy = draw(2, *y.shape, dtype=case["dtype"], layout=case["layout"])
     y.backward(dy.double())
-    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", case["precision"])
-    with pytest.raises(fast.Unsuitable, match=reason):
-        fast.conv2d(x, weight, None, 1, 1, *more)
-    near(convolution.conv2d(x, weight, None, 1, 1, *more), y)
-    near(convolution.conv2d_grad_input(dy, weight, (5, 6), 1, 1, *more), x64.grad)
-    near(convolution.conv2d_grad_weight(dy, x, (3, 3), 1, 1, *more), w64.grad)
+    with float32_as(case["precision"]):
+        with pytest.raises(fast.Unsuitable, match=reason):
+            fast.conv2d(x, weight, None, 1, 1, *more)
+        near(convolution.conv2d(x, weight, None, 1, 1, *more), y)
+        near(convolution.conv2d_grad_input(dy, weight, (5, 6), 1, 1, *more), x64.grad)
+        near(convolution.conv2d_grad_weight(dy, x, (3, 3), 1, 1, *more), w64.grad)
 
 
 def test_where_they_apply_they_are_what_layers_call():

@@ -72,7 +72,8 @@ def candidates(filters: int, channels: int, x: Tensor, persistent: bool = False)
         if filters % 256 == 0:
             tiles.append(Tile(128, 256, depth, 8, 3))
     tiles += [t._replace(persistent=True) for t in tiles[1:3] if persistent]
-    return [t._replace(stages=t.stages * (128 // x.element_size()) // depth) for t in tiles]  # as many bytes ahead
+    more = 128 // x.element_size() // depth
+    return [t._replace(stages=min(8, t.stages * more)) for t in tiles]  # about as many bytes ahead
 
 
 def parts(filters: int, columns: int, blocks: int, steps: int, N: int, x: Tensor) -> list[Part]:
