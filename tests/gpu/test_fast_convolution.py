@@ -96,8 +96,8 @@ def test_gradients(N, C, K, size, kernel_size, window, dtype, gaps, seed):
 @few
 @given(N=st.integers(1, 2), C=st.integers(1, 4), size=sizes, kernel_size=st.tuples(st.integers(2, 5), small),
        stride=st.tuples(small, small), padding=st.tuples(st.integers(0, 2), small), relu=st.booleans(), dtype=dtypes,
-       layout=st.sampled_from(["first", "last", "view"]), seed=seeds)
-def test_first_layers(N, C, size, kernel_size, stride, padding, relu, dtype, layout, seed):
+       layout=st.sampled_from(["first", "last", "view"]), folded=st.booleans(), seed=seeds)
+def test_first_layers(N, C, size, kernel_size, stride, padding, relu, dtype, layout, folded, seed):
     assume(fits(size, kernel_size, stride, padding, (1, 1)))
     x = draw(seed, N, C, *size, dtype=dtype, layout=layout)
     weight, bias = draw(seed + 1, 8, C, *kernel_size, dtype=dtype, layout=layout), draw(seed + 2, 8, dtype=dtype)
@@ -105,7 +105,7 @@ def test_first_layers(N, C, size, kernel_size, stride, padding, relu, dtype, lay
     y = F.conv2d(x64, w64, bias.double(), stride, padding)
     dy = images(seed + 3, *y.shape, dtype)
     y.backward(dy.double())
-    with poisoned(*MODULES):
+    with poisoned(*MODULES), patch.object(launch, "folds", launch.folds if folded else lambda *args: False):
         near(fast.conv2d(x, weight, bias, stride, padding, relu=relu), y.relu() if relu else y, "forward")
         near(fast.conv2d_grad_input(dy, weight, size, stride, padding), x64.grad, "to the input")
         near(fast.conv2d_grad_weight(dy, x, kernel_size, stride, padding), w64.grad, "to the weights")
@@ -145,6 +145,18 @@ def test_every_shape_of_a_part_of_dw(part):
     with poisoned(*MODULES), tiled(part=part):
         near(fast.conv2d_grad_weight(dy, x, (3, 2), 2, 1), torch.nn.grad.conv2d_weight(
             x.double(), (40, 24, 3, 2), dy.double(), 2, 1))
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation", "dtype"), [
+    (1, 1, 1, torch.float16), ((1, 2), (0, 2), (1, 2), torch.bfloat16), ((2, 1), 3, 2, torch.float32)], ids=str)
+def test_three_positions_of_a_row_at_once(stride, padding, dilation, dtype):
+    x64, w64 = draw(0, 5, 24, 4, 5, dtype=dtype).double(), draw(1, 40, 24, 2, 3).double().requires_grad_()
+    y = F.conv2d(x64, w64, None, stride, padding, dilation)
+    dy = images(2, *y.shape, dtype)
+    y.backward(dy.double())
+    with poisoned(*MODULES), tiled(part=Part(64, 16, 16, 4, 3, 2, True)):
+        x = x64.to(dtype).to(memory_format=torch.channels_last)
+        near(fast.conv2d_grad_weight(dy, x, (2, 3), stride, padding, dilation), w64.grad)
 
 
 @pytest.mark.skipif(DEVICE == "cuda", reason="products are counted in the interpreter")

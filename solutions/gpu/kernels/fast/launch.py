@@ -15,7 +15,7 @@ from solutions.gpu.kernels.conv2d import arithmetic
 from solutions.gpu.kernels.fast import tiles, tuning
 from solutions.gpu.kernels.fast.forward import forward_kernel
 from solutions.gpu.kernels.fast.grad_input import grad_input_kernel
-from solutions.gpu.kernels.fast.grad_weight import add_kernel, grad_weight_kernel
+from solutions.gpu.kernels.fast.grad_weight import add_kernel, grad_weight_kernel, row_kernel
 from solutions.gpu.kernels.fast.tiles import Unsuitable
 from solutions.gpu.kernels.window import Window
 
@@ -29,15 +29,15 @@ def forward(x: Tensor, weight: Tensor, y: Tensor, window: Window, bias: Tensor |
     other = y if residual is None else residual
     if is_product(window) and dense(x, y, other):
         x, y, other = (t.view(1, 1, -1, t.shape[3]) for t in (x, y, other))
-    if folds(x, window):
-        x, weight = fold(x, weight)
-    (N, H, W, C), (K, R, S, _), (P, Q) = x.shape, weight.shape, y.shape[1:3]
+    K, (P, Q) = weight.shape[0], y.shape[1:3]
     scale, shift = (y, y) if affine is None else affine
     integers = tiles.index_type(y, other)
 
     def run(tile):
+        images, filters = fold(x, weight) if tile.folded else (x, weight)
+        (N, H, W, C), (_, R, S, _) = images.shape, filters.shape
         apart = [stride == 1 or size % stride == 0 for stride, size in zip(window.stride, (H, W), strict=True)]
-        apart[1] &= window.stride[1] == 1 or (C % tile.depth == 0 and tiles.strides(x)[2] == C)
+        apart[1] &= window.stride[1] == 1 or (C % tile.depth == 0 and tiles.strides(images)[2] == C)
         if N < BATCH and not all(apart):
             raise Unsuitable("few images, whose rows the stride does not divide")
         lines = [(count, *numbers, size) for count, *numbers, size in zip(
@@ -48,14 +48,17 @@ def forward(x: Tensor, weight: Tensor, y: Tensor, window: Window, bias: Tensor |
         grid = [triton.cdiv(n, t) for n, t in zip((K, N, P, Q), (tile.filters, *patch), strict=True)]
         programs = min(math.prod(grid), tiles.multiprocessors(x)) if tile.persistent else math.prod(grid)
         forward_kernel[(programs,)](
-            tiles.patches(x, view, patch, tile.depth), tiles.matrix(weight, tile.filters, tile.depth), y,
+            tiles.patches(images, view, patch, tile.depth), tiles.matrix(filters, tile.filters, tile.depth), y,
             y if bias is None else bias, scale, shift, other, math.prod(grid), N, H, W, K, P, Q, grid[0], *grid[2:],
             *window.stride, *window.padding, *window.dilation, *y.stride(), *other.stride(), R=R, S=S, C=C,
             VIEW_H=view[0], VIEW_W=view[1], HAS_BIAS=bias is not None, AFFINE=affine is not None,
             ADD=residual is not None, RELU=relu, **arithmetic(x), INT=integers, PERSISTENT=tile.persistent,
             TN=patch[0], TH=patch[1], TW=patch[2], BLOCK_N=tile.filters, BLOCK_K=tile.depth, **tile.options)
 
-    choices = tiles.candidates(K, C, x, persistent=R * S * C <= 1024)
+    few_steps = weight[0].numel() <= 1024
+    choices = tiles.candidates(K, x.shape[3], x, few_steps)
+    if folds(x, window):
+        choices = [t._replace(folded=True) for t in tiles.candidates(K, weight[0, 0].numel(), x, few_steps)] + choices
     epilogue = "".join("·" if part is None else "+" for part in (bias, affine, residual))
     run(tuning.choose("forward", describe(x, weight, window, epilogue), choices, run))
 
@@ -105,16 +108,20 @@ def grad_weight(dy: Tensor, x: Tensor, window: Window) -> Tensor:
 
     def run(part):
         parts = dw if part.split == 1 else torch.empty((part.split, *dw.shape), dtype=torch.float32, device=x.device)
+        kernel, positions, image, constants = grad_weight_kernel, R * S, tiles.matrix(x, part.images, part.columns), {
+            "S": S, "COLUMNS": columns}
+        if part.rows:
+            kernel, positions, image, constants = row_kernel, R, tiles.patches(
+                x, (1, 1), (part.images, 1, 1), part.columns), {}
         grid = [triton.cdiv(n, t) for n, t in zip((K, columns), (part.filters, part.columns), strict=True)]
-        grad_weight_kernel[(math.prod(grid) * R * S, part.split)](
-            tiles.matrix(dy, part.images, part.filters), tiles.matrix(x, part.images, part.columns), parts, *grid,
-            triton.cdiv(N, part.images), H, W, P, Q, K, *window.stride, *window.padding, *window.dilation, R=R, S=S, C=C,
-            COLUMNS=columns, SPLIT=part.split, **arithmetic(x), INT=tiles.index_type(parts), TN=part.images,
-            BLOCK_M=part.filters, BLOCK_N=part.columns, **part.options)
+        kernel[(math.prod(grid) * positions, part.split)](
+            tiles.matrix(dy, part.images, part.filters), image, parts, *grid, triton.cdiv(N, part.images), H, W, P, Q, K,
+            *window.stride, *window.padding, *window.dilation, R=R, C=C, SPLIT=part.split, **constants, **arithmetic(x),
+            INT=tiles.index_type(parts), TN=part.images, BLOCK_M=part.filters, BLOCK_N=part.columns, **part.options)
         if part.split > 1:
             add_kernel[(triton.cdiv(dw.numel(), 1024),)](parts, dw, dw.numel(), SPLIT=part.split, BLOCK=1024)
 
-    choices = tiles.parts(K, columns, R * S, P * Q, N, x)
+    choices = tiles.parts(K, columns, (R, S), P * Q, N, x)
     run(tuning.choose("grad_weight", describe(x, dw, window), choices, run))
     return dw
 
@@ -138,7 +145,8 @@ def folds(x: Tensor, window: Window) -> bool:
 def fold(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """x as (N, H, W − S + 1, S · C), overlapping in memory, and weight as (K, R, 1, S · C): the same convolution.
 
-    Of 4 × 4 blocks of 16 channels, 4 fetches of 128 bytes a pixel take the place of 16 of 32.
+    Of 4 × 4 blocks of 16 channels, 4 fetches of 128 bytes a pixel take the place of 16 of 32.  NVIDIA does not say whether
+    a descriptor may overlap itself, so this is one of the candidates, and falls out if the driver refuses it.
     """
     (N, H, W, C), (K, R, S, _), (n, h, w) = x.shape, weight.shape, tiles.strides(x)
     return x.as_strided((N, H, W - S + 1, S * C), (n, h, w, 1)), weight.view(K, R, 1, S * C)

@@ -25,6 +25,7 @@ class Tile(NamedTuple):
     warps: int
     stages: int
     persistent: bool = False
+    folded: bool = False
 
     @property
     def options(self) -> dict[str, int]:
@@ -33,7 +34,10 @@ class Tile(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A tile of dw, `filters` by `columns`, fetched `images` of one pixel at a time, its sum split among programs."""
+    """A tile of dw, `filters` by `columns`, fetched `images` of one pixel at a time, its sum split among programs.
+
+    rows: three tiles side by side, for the three window positions of a row.
+    """
 
     filters: int
     columns: int
@@ -41,6 +45,7 @@ class Part(NamedTuple):
     warps: int
     stages: int
     split: int
+    rows: bool = False
 
     options = Tile.options
 
@@ -76,22 +81,26 @@ def candidates(filters: int, channels: int, x: Tensor, persistent: bool = False)
     return [t._replace(stages=min(8, t.stages * more)) for t in tiles]  # about as many bytes ahead
 
 
-def parts(filters: int, columns: int, blocks: int, steps: int, N: int, x: Tensor) -> list[Part]:
-    """The tiles worth measuring for dw: `blocks` · `columns` for each filter, sums of about `steps` times `images`.
+def parts(filters: int, columns: int, positions: tuple[int, int], steps: int, N: int, x: Tensor) -> list[Part]:
+    """The tiles worth measuring for dw: `columns` for each filter and each of positions (R, S), sums of steps · N.
 
     Split such that two or four programs come to each multiprocessor: fewer leave some idle, more only add partial sums.
     """
     if not x.is_cuda:
         return [Part(16, 16, 16, 4, 1, 3)]
-    images = min(64, max(16, triton.next_power_of_2(N)))
-    sides = [(128, 128, 8, 4), (128, 256, 8, 3), (64, 128, 4, 4), (64, 64, 4, 4), (128, 64, 4, 4)]
+    images = min(128 // x.element_size(), max(16, triton.next_power_of_2(N)))
+    R, S = positions
+    sides = [(128, 128, 8, 4, False), (128, 256, 8, 3, False), (64, 128, 4, 4, False), (64, 64, 4, 4, False),
+             (128, 64, 4, 4, False)]
+    if S == 3:
+        sides += [(64, 64, 4, 3, True), (128, 64, 8, 3, True)]
     found = []
-    for f, c, warps, stages in sides:
+    for f, c, warps, stages, rows in sides:
         if f < 2 * max(filters, 33) and c < 2 * max(columns, 33):
-            count = triton.cdiv(filters, f) * triton.cdiv(columns, c) * blocks
+            count = triton.cdiv(filters, f) * triton.cdiv(columns, c) * R * (1 if rows else S)
             for rounds in (2, 4):
                 split = max(1, min(rounds * multiprocessors(x) // count, steps * triton.cdiv(N, images) // 4))
-                found.append(Part(f, c, images, warps, stages, split))
+                found.append(Part(f, c, images, warps, stages, split, rows))
     return list(dict.fromkeys(found))
 
 

@@ -38,16 +38,16 @@ def choose(kernel: str, what: str, candidates: list[tuple], run: Callable[[tuple
     times = {candidate: measure(lambda candidate=candidate: run(candidate)) for candidate in candidates}
     chosen = min(times, key=times.get)
     if times[chosen] == float("inf"):
-        raise RuntimeError(f"no tile of {kernel} fits on {torch.cuda.get_device_name()}: {what}")
+        raise RuntimeError(f"no tile of {kernel} runs on {torch.cuda.get_device_name()}: {what}")
     keep(key, chosen)
     return chosen
 
 
 def measure(run: Callable[[], object]) -> float:
-    """The median time of `run` in ms, or infinity if it needs more shared memory or registers than there are."""
+    """The median time of `run` in ms, or infinity if it needs more than there is or the driver refuses it."""
     try:
         run()
-    except triton.runtime.errors.OutOfResources:
+    except (triton.runtime.errors.OutOfResources, RuntimeError):
         return float("inf")
     laps = []
     for _ in range(RUNS):
