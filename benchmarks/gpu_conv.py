@@ -149,7 +149,7 @@ def contestants(layer: Layer, way: str, device: str) -> tuple[dict[str, Callable
 
     theirs = forward if way == "forward" else backward
     calls = {OURS: ours(fast), PLAIN: ours(plain), CUDNN: lambda: theirs(x, weight, dy)}
-    return calls, theirs(x.double(), weight.double(), dy.double())
+    return calls, theirs(*(t.double().contiguous() for t in (x, weight, dy)))
 
 
 def error(result: Tensor, exact: Tensor) -> float:

@@ -32,8 +32,8 @@ def reads(offset, stride, size, P):
 
 @triton.jit
 def grad_weight_kernel(dy, x, dw, blocks_k, blocks_c, blocks_n, H, W, P, Q, K,
-                       stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
-                       R: tl.constexpr, S: tl.constexpr, C: tl.constexpr, COLUMNS: tl.constexpr, SPLIT: tl.constexpr,
+                       stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, SPLIT,
+                       R: tl.constexpr, S: tl.constexpr, C: tl.constexpr, COLUMNS: tl.constexpr,
                        PRECISION: tl.constexpr, WIDEN: tl.constexpr, INT: tl.constexpr,
                        TN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
     k0 = tl.program_id(0) % blocks_k * BLOCK_M
@@ -63,9 +63,10 @@ def grad_weight_kernel(dy, x, dw, blocks_k, blocks_c, blocks_n, H, W, P, Q, K,
 
 
 @triton.jit
-def row_kernel(dy, x, dw, blocks_k, blocks_c, blocks_n, H, W, P, Q, K, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
-               R: tl.constexpr, C: tl.constexpr, SPLIT: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
-               INT: tl.constexpr, TN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+def row_kernel(dy, x, dw, blocks_k, blocks_c, blocks_n, H, W, P, Q, K,
+               stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, SPLIT,
+               R: tl.constexpr, C: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr, INT: tl.constexpr,
+               TN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
     """The three positions of row r of an R × 3 window; x is fetched as a patch here, of TN images by one pixel."""
     k0 = tl.program_id(0) % blocks_k * BLOCK_M
     rest = tl.program_id(0) // blocks_k
@@ -102,7 +103,7 @@ def row_kernel(dy, x, dw, blocks_k, blocks_c, blocks_n, H, W, P, Q, K, stride_h,
 
 
 @triton.jit
-def add_kernel(parts, dw, count, SPLIT: tl.constexpr, BLOCK: tl.constexpr):
+def add_kernel(parts, dw, count, SPLIT, BLOCK: tl.constexpr):
     """dw (count,) = the sum of parts (SPLIT, count), always in the same order."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)

@@ -116,10 +116,10 @@ def grad_weight(dy: Tensor, x: Tensor, window: Window) -> Tensor:
         grid = [triton.cdiv(n, t) for n, t in zip((K, columns), (part.filters, part.columns), strict=True)]
         kernel[(math.prod(grid) * positions, part.split)](
             tiles.matrix(dy, part.images, part.filters), image, parts, *grid, triton.cdiv(N, part.images), H, W, P, Q, K,
-            *window.stride, *window.padding, *window.dilation, R=R, C=C, SPLIT=part.split, **constants, **arithmetic(x),
+            *window.stride, *window.padding, *window.dilation, part.split, R=R, C=C, **constants, **arithmetic(x),
             INT=tiles.index_type(parts), TN=part.images, BLOCK_M=part.filters, BLOCK_N=part.columns, **part.options)
         if part.split > 1:
-            add_kernel[(triton.cdiv(dw.numel(), 1024),)](parts, dw, dw.numel(), SPLIT=part.split, BLOCK=1024)
+            add_kernel[(triton.cdiv(dw.numel(), 1024),)](parts, dw, dw.numel(), part.split, BLOCK=1024)
 
     choices = tiles.parts(K, columns, (R, S), P * Q, N, x)
     run(tuning.choose("grad_weight", describe(x, dw, window), choices, run))

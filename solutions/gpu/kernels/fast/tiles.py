@@ -105,7 +105,10 @@ def parts(filters: int, columns: int, positions: tuple[int, int], steps: int, N:
 
 
 def depth_of(channels: int, x: Tensor) -> int:
-    """How many channels to fetch at a time: 128 bytes of them, unless less leaves fewer zeros behind the last ones."""
+    """How many channels to fetch at a time: 128 bytes of them, unless less leaves fewer zeros behind the last ones.
+
+    Those zeros are multiplied with the weights of the next position, so an infinite weight there makes NaN of them.
+    """
     most, least = 128 // x.element_size(), 32 // x.element_size()
     if channels % most and channels % (most // 2) == 0:
         return most // 2
