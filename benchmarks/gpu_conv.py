@@ -3,11 +3,12 @@
     python -m benchmarks.gpu_conv [--floors]
 
 prints tables and writes benchmarks/results/gpu_conv.json.  Fast kernels, plain kernels and cuDNN (benchmark mode) take
-turns in one run, all channels-last, each recorded as a CUDA graph, so that what Python does between kernels is not timed;
-CUDA events around each, what is in L2 overwritten before, medians.  Errors are ‖y − y₆₄‖ / ‖y₆₄‖ against float64.
+turns in one run, all channels-last, each recorded as a CUDA graph, so that what Python does between kernels is not
+timed; CUDA events around each, what is in L2 overwritten before, medians.  Errors are ‖y − y₆₄‖ / ‖y₆₄‖ against float64.
 
 With --floors no GPU is needed: it prints the two times that no version gets under, arithmetic at the tensor cores' peak
-and each byte of the three tensors moved once, for an H100 SXM.  The roofline's share is the larger over the measured one.
+and each byte of the three tensors moved once, for an H100 SXM.  The share of the roofline is the larger over the
+measured one.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ def main() -> None:
         Console(width=100).print(floors_table(LAYERS, H100))
         return
     if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (9, 0):
-        raise SystemExit("python -m benchmarks.gpu_conv needs an NVIDIA GPU of compute capability 9.0, an H100 or H200; "
-                         "--floors needs none.")
+        raise SystemExit("python -m benchmarks.gpu_conv needs an NVIDIA GPU of compute capability 9.0, an H100 or "
+                         "H200; --floors needs none.")
     torch.backends.cudnn.benchmark = True
     name = torch.cuda.get_device_name()
     gpu = H200 if "H200" in name else H100
@@ -191,7 +192,7 @@ def lap(graph: torch.cuda.CUDAGraph, flush: Tensor) -> float:
 
 
 def means(rows: list[dict]) -> dict[str, dict[str, float]]:
-    """Of each pass, the geometric mean and the least of the ratios to cuDNN, and how much larger our error is at most."""
+    """Of each pass, the geometric mean and the least of the ratios to cuDNN, and the largest error over cuDNN's."""
     found = {}
     for way in PASSES:
         some = [row for row in rows if row["pass"] == way]
@@ -207,8 +208,8 @@ def show(rows: list[dict]) -> None:
     for way in PASSES:
         console.print(results_table([row for row in rows if row["pass"] == way], way))
     for way, mean in means(rows).items():
-        console.print(f"{way}: cuDNN's time over ours {mean['ours']:.2f} (geometric mean), {mean['least']:.2f} at least; "
-                      f"plain kernels {mean['plain']:.2f}; error at most {mean['largest_error_ratio']:.2f} of cuDNN's")
+        console.print(f"{way}: cuDNN's time over ours {mean['ours']:.2f} (geometric mean), {mean['least']:.2f} at "
+                      f"least; plain kernels {mean['plain']:.2f}; error at most {mean['largest_error_ratio']:.2f} of cuDNN's")
 
 
 def results_table(rows: list[dict], title: str) -> Table:

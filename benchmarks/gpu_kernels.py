@@ -4,8 +4,8 @@
 
 compiles every tile that is worth measuring for the fourteen layers of `benchmarks.gpu_conv` (about 200 kernels, a few
 minutes; Triton keeps them) and prints, for each: registers a thread and bytes of stack (0, or registers were too few),
-shared memory, tensor core instructions with both factors in shared memory (wgmma) or one in registers, older ones (mma),
-and fetches by the copy engine (TMA).
+shared memory, tensor core instructions with both factors in shared memory (wgmma) or one in registers, older ones
+(mma), and fetches by the copy engine (TMA).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def float32_as(precision):
 
 @contextmanager
 def poisoned(*modules):
-    """In the block tensors that the modules make are full of NaN, with NaN around them in memory, which must be there in the end."""
+    """In the block tensors that the modules make are full of NaN, with NaN around them, which must stay."""
     made = []
 
     def empty(*shape, dtype=None, device=None, memory_format=torch.contiguous_format):

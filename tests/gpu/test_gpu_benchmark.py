@@ -84,7 +84,7 @@ def test_what_is_written_says_how_it_was_measured(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(sys, "argv", ["gpu_conv"])
     monkeypatch.setattr(gpu_conv, "RESULTS", tmp_path / "results" / "gpu_conv.json")
     monkeypatch.setattr(gpu_conv, "LAYERS", TINY[:1])
-    monkeypatch.setattr(gpu_conv, "compare", lambda layer, way, *rest: next(r for r in rows_of([2.0]) if r["pass"] == way))
+    monkeypatch.setattr(gpu_conv, "compare", lambda _, way, *rest: next(r for r in rows_of([2.0]) if r["pass"] == way))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
@@ -100,5 +100,5 @@ def test_what_is_written_says_how_it_was_measured(monkeypatch, tmp_path, capsys)
 @pytest.mark.skipif(DEVICE == "cuda", reason="there is a GPU")
 def test_without_a_gpu_it_says_in_one_sentence_what_it_needs(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gpu_conv"])
-    with pytest.raises(SystemExit, match="needs an NVIDIA GPU of compute capability 9.0, an H100 or H200; --floors needs"):
+    with pytest.raises(SystemExit, match="needs an NVIDIA GPU of compute capability 9.0, an H100 or H200; --"):
         gpu_conv.main()

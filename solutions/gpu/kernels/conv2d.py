@@ -58,8 +58,8 @@ def forward_kernel(x, weight, bias, scale, shift, residual, y, M, C, H, W, K, P,
                  + tl.load(shift + group * K + k, k < K, other=0.0)[None, :])
     inside = (m < M)[:, None] & (k < K)[None, :]
     if ADD:
-        there = residual + n[:, None] * res_n + p[:, None] * res_p + q[:, None] * res_q + (group * K + k)[None, :] * res_k
-        total += tl.load(there, inside, other=0.0).to(tl.float32)
+        there = n[:, None] * res_n + p[:, None] * res_p + q[:, None] * res_q + (group * K + k)[None, :] * res_k
+        total += tl.load(residual + there, inside, other=0.0).to(tl.float32)
     if RELU:
         total = tl.maximum(total, 0.0)
     there = y + n[:, None] * y_n + p[:, None] * y_p + q[:, None] * y_q + (group * K + k)[None, :] * y_k
@@ -126,12 +126,12 @@ def grad_weight_kernel(dy, x, dw, M, C, H, W, K, P, Q,
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1, *,
            affine: tuple[Tensor, Tensor] | None = None, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-    """`torch.nn.functional.conv2d`, and what is often behind it, in one pass: relu((y + bias) · scale + shift + residual).
+    """`torch.nn.functional.conv2d` and what often follows, in one pass: relu((y + bias) · scale + shift + residual).
 
     x (N, C_in, H, W), weight (C_out, C_in / groups, R, S), bias (C_out,), all of one dtype: float32, float16 or
-    bfloat16.  affine: scale and shift (C_out,), float32, as `batch_norm.affine` makes them of a batch norm in inference;
-    residual (N, C_out, P, Q).  Returns (N, C_out, P, Q) in the memory format of x.  Raises ValueError for shapes that
-    do not fit.
+    bfloat16.  affine: scale and shift (C_out,), float32, as `batch_norm.affine` makes them of a batch norm in
+    inference; residual (N, C_out, P, Q).  Returns (N, C_out, P, Q) in the memory format of x.  Raises ValueError for
+    shapes that do not fit.
     """
     window = Window.of(weight.shape[2:], stride, padding, dilation)
     (N, C_in, H, W), (C_out, C) = x.shape, weight.shape[:2]

@@ -1,6 +1,7 @@
 """The convolution and its gradients that layers call: the fast kernels where they apply, the plain ones elsewhere.
 
-Both stay reachable: `solutions.gpu.kernels.conv2d` is always plain, `solutions.gpu.kernels.fast.conv2d` fast or Unsuitable.
+Both stay reachable: `solutions.gpu.kernels.conv2d` is always plain, and `solutions.gpu.kernels.fast.conv2d` is fast or
+raises Unsuitable.
 """
 
 from __future__ import annotations

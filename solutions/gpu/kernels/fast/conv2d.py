@@ -1,7 +1,7 @@
-"""The fast convolution and its gradients: the arguments and results of the plain ones in `solutions.gpu.kernels.conv2d`.
+"""The fast convolution and its gradients, with the arguments and results of the plain ones.
 
-They take what Hopper's copy engine and tensor cores take: one group, 16-bit tensors or float32 as tf32, channels last in
-memory and a multiple of 16 bytes; or up to 4 channels in any order (`blocks`).  For all else they raise Unsuitable.
+They take what Hopper's copy engine and tensor cores take: one group, 16-bit tensors or float32 as tf32, channels last
+in memory and a multiple of 16 bytes; or up to 4 channels in any order (`blocks`).  For all else they raise Unsuitable.
 """
 
 from __future__ import annotations

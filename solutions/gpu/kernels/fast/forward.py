@@ -8,8 +8,8 @@ zeros in where it hangs over the edge: the padding costs no mask.  What each ste
 - The product is taken as filters × pixels.  Triton gives the tensor cores its second factor straight from shared memory
   even if it was reshaped, the first one only if not: so the patch, which is reshaped to a matrix, comes second, and
   nothing passes through registers.  With fewer than 64 filters, Hopper's smallest first factor, pixels come first.
-- A position that lies in the padding for all pixels of a tile is left out.  With 128 images by one pixel a tile does this
-  exactly: of the 9 · 49 products of a 3×3 window over 7×7 pixels, 80 (18 %) are with zeros; over 14×14, 9 %.
+- A position that lies in the padding for all pixels of a tile is left out.  With 128 images by one pixel a tile does
+  this exactly: of the 9 · 49 products of a 3×3 window over 7×7 pixels, 80 (18 %) are with zeros; over 14×14, 9 %.
 - Order: blocks of filters first, so that programs that run together read the same pixels, then along the row: x comes
   from memory once, from L2 otherwise.  All weights fit in L2 (50 MB) anyway: no other grouping can save bytes.
 - A persistent program (one for each multiprocessor) fetches the next tile while it writes the last; worth trying where

@@ -29,7 +29,7 @@ def first_position(at, stride, dilation, COUNT: tl.constexpr):
 
 @triton.jit
 def steps(first, length, size, STEP: tl.constexpr, count):
-    """Of u = 0 … count − 1, from where on and how many let `length` pixels from first − u · STEP on meet 0 … size − 1."""
+    """From which u on, and how many below count, `length` pixels from first − u · STEP on meet 0 … size − 1."""
     low = (tl.maximum(first - size + 1, 0) + STEP - 1) // STEP
     high = tl.minimum(tl.maximum(first + length - 1 + STEP, 0) // STEP, count)
     return low, tl.where(length > 0, tl.maximum(high - low, 0), 0)

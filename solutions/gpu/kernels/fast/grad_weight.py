@@ -1,13 +1,13 @@
 """The gradient to the weights on Hopper: images are the inner dimension of the product, and the sum is split.
 
-dw[k, r, s, c] is a sum over all images and output pixels of dy[n, p, q, k] · x[n, p·stride − padding + r·dilation, …, c].
+dw[k, r, s, c] is a sum over all images and output pixels of dy[n, p, q, k] · x[n, p·stride − padding + r·dilation, …].
 Taken TN images at one pixel at a time, both factors are rows of plain matrices, (N, P·Q·K) and (N, H·W·C): the copy
 engine fetches them, both go from shared memory to the tensor cores, and the pixels whose window position (r, s) lies in
 the padding are left out of the loop.  What else it should save:
 
 - Split-K: (128, 256, 14, 256, 3) has 36 tiles of 128 × 128 for 132 multiprocessors; the pixels are shared out among
-  SPLIT programs a tile, which write float32 partial sums, and a second kernel adds them in a fixed order.  The result is
-  the same in each run, as with atomic additions it would not be.  It costs 8 · SPLIT bytes for each weight.
+  SPLIT programs a tile, which write float32 partial sums, and a second kernel adds them in a fixed order.  The result
+  is the same in each run, as with atomic additions it would not be.  It costs 8 · SPLIT bytes for each weight.
 - Few channels: a tile of 64 × 64 does 32 operations for each byte it fetches, which L2 (about 5.5 TB/s) cannot feed at
   more than 180 TFLOP/s.  `row_kernel` does the three positions of a row of a 3×3 window at once: dy is fetched once for
   three products, 49 operations a byte, and with 128 filters 79, as a tile of 128 × 256 has.  For it the copy engine

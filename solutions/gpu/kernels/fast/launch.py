@@ -115,8 +115,8 @@ def grad_weight(dy: Tensor, x: Tensor, window: Window) -> Tensor:
                 x, (1, 1), (part.images, 1, 1), part.columns), {}
         grid = [triton.cdiv(n, t) for n, t in zip((K, columns), (part.filters, part.columns), strict=True)]
         kernel[(math.prod(grid) * positions, part.split)](
-            tiles.matrix(dy, part.images, part.filters), image, parts, *grid, triton.cdiv(N, part.images), H, W, P, Q, K,
-            *window.stride, *window.padding, *window.dilation, part.split, R=R, C=C, **constants, **arithmetic(x),
+            tiles.matrix(dy, part.images, part.filters), image, parts, *grid, triton.cdiv(N, part.images), H, W, P, Q,
+            K, *window.stride, *window.padding, *window.dilation, part.split, R=R, C=C, **constants, **arithmetic(x),
             INT=tiles.index_type(parts), TN=part.images, BLOCK_M=part.filters, BLOCK_N=part.columns, **part.options)
         if part.split > 1:
             add_kernel[(triton.cdiv(dw.numel(), 1024),)](parts, dw, dw.numel(), part.split, BLOCK=1024)
@@ -145,8 +145,8 @@ def folds(x: Tensor, window: Window) -> bool:
 def fold(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """x as (N, H, W − S + 1, S · C), overlapping in memory, and weight as (K, R, 1, S · C): the same convolution.
 
-    Of 4 × 4 blocks of 16 channels, 4 fetches of 128 bytes a pixel take the place of 16 of 32.  NVIDIA does not say whether
-    a descriptor may overlap itself, so this is one of the candidates, and falls out if the driver refuses it.
+    Of 4 × 4 blocks of 16 channels, 4 fetches of 128 bytes a pixel take the place of 16 of 32.  NVIDIA does not say
+    whether a descriptor may overlap itself, so this is one of the candidates, and falls out if the driver refuses it.
     """
     (N, H, W, C), (K, R, S, _), (n, h, w) = x.shape, weight.shape, tiles.strides(x)
     return x.as_strided((N, H, W - S + 1, S * C), (n, h, w, 1)), weight.view(K, R, 1, S * C)

@@ -135,6 +135,8 @@ def cover(pixels: int, N: int, column: tuple[int, ...], row: tuple[int, ...], TH
 
 def products(side: int, count: int, stride: int, pad: int, dilation: int, R: int, size: int) -> int:
     """How many window positions are done for all pieces, `side` long, of a line of `count` outputs."""
+    if pad == 0 and (count - 1) * stride + (R - 1) * dilation < size:
+        return triton.cdiv(count, side) * R  # there is no padding; pixels in a row may be millions in a 1×1 convolution
     done = 0
     for p in range(0, count, side):
         first, last = p * stride - pad, (min(p + side, count) - 1) * stride - pad
@@ -159,7 +161,7 @@ def matrix(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
 
 
 def strides(x: Tensor) -> tuple[int, int, int]:
-    """The strides of x (N, H, W, C) but for the last; of a dimension of size 1, where PyTorch's may be anything, dense."""
+    """The first three strides of x (N, H, W, C); of a dimension of size 1, where PyTorch's may be anything, dense."""
     found, dense = [], x.shape[3]
     for size, stride in zip(x.shape[2::-1], x.stride()[2::-1], strict=True):
         found.insert(0, stride if size > 1 else dense)

@@ -20,7 +20,7 @@ import triton
 from cnnlab import datafiles
 
 RUNS = 7
-BEFORE = 2**29  # bytes written before each run: none of its tensors is in L2, and Python has 0.2 ms to launch it meanwhile
+BEFORE = 2**29  # bytes written before each run: its tensors leave L2, and Python has 0.2 ms to launch it meanwhile
 _known: dict[str, dict[str, list]] = {}  # what was read from and written to each file
 
 
