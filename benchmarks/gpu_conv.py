@@ -3,8 +3,8 @@
     python -m benchmarks.gpu_conv [--floors]
 
 prints tables and writes benchmarks/results/gpu_conv.json.  Fast kernels, plain kernels and cuDNN (benchmark mode) take
-turns in one run, all channels-last, each recorded as a CUDA graph, so that what Python does between kernels is not
-timed; CUDA events around each, what is in L2 overwritten before, medians.  Errors are ‖y − y₆₄‖ / ‖y₆₄‖ against float64.
+turns in one run, all channels-last, each recorded as a CUDA graph, so that what Python does in between is not timed;
+CUDA events around each, what is in L2 overwritten before, medians.  Errors are ‖y − y₆₄‖ / ‖y₆₄‖ against float64.
 
 With --floors no GPU is needed: it prints the two times that no version gets under, arithmetic at the tensor cores' peak
 and each byte of the three tensors moved once, for an H100 SXM.  The share of the roofline is the larger over the
@@ -209,7 +209,8 @@ def show(rows: list[dict]) -> None:
         console.print(results_table([row for row in rows if row["pass"] == way], way))
     for way, mean in means(rows).items():
         console.print(f"{way}: cuDNN's time over ours {mean['ours']:.2f} (geometric mean), {mean['least']:.2f} at "
-                      f"least; plain kernels {mean['plain']:.2f}; error at most {mean['largest_error_ratio']:.2f} of cuDNN's")
+                      f"least; plain kernels {mean['plain']:.2f}; error at most {mean['largest_error_ratio']:.2f} of "
+                      "cuDNN's")
 
 
 def results_table(rows: list[dict], title: str) -> Table:

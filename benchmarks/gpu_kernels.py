@@ -85,8 +85,10 @@ def compiled(layer: Layer, way: str, dtype: torch.dtype = torch.bfloat16) -> lis
             fast.conv2d_grad_input(dy, weight, (H, H), stride, padding)
         else:
             fast.conv2d_grad_weight(dy, x, (R, R), stride, padding)
-    first = {kernel.hash: (tile, kernel) for tile, kernel in reversed(kernels)}  # tiles that differ in the grid alone
-    return [needs(kernel) | {"tile": list(tile or ())} for tile, kernel in reversed(first.values())]
+    different = {}
+    for tile, kernel in kernels:
+        different.setdefault(kernel.hash, (tile, kernel))  # tiles that differ in the grid alone are one
+    return [needs(kernel) | {"tile": list(tile or ())} for tile, kernel in different.values()]
 
 
 def needs(kernel) -> dict:

@@ -262,6 +262,13 @@ def test_where_the_fast_kernels_do_not_apply_the_plain_ones_do_it(reason):
         near(convolution.conv2d_grad_weight(dy, x, (3, 3), 1, 1, *more), w64.grad)
 
 
+def test_no_images_give_no_images():
+    x, weight = images(0, 2, 8, 5, 6, torch.float16)[:0], draw(1, 16, 8, 3, 3, dtype=torch.float16)
+    assert convolution.conv2d(x, weight).shape == (0, 16, 3, 4)
+    assert convolution.conv2d(x[:, :3], weight[:, :3]).shape == (0, 16, 3, 4)
+    assert convolution.conv2d_grad_input(x.new_empty(0, 16, 3, 4), weight, (5, 6)).shape == (0, 8, 5, 6)
+
+
 def test_where_they_apply_they_are_what_layers_call():
     x, weight = images(0, 2, 8, 5, 6, torch.float16), draw(1, 16, 8, 3, 3, dtype=torch.float16)
     with patch.object(launch, "forward_kernel", side_effect=AssertionError) as kernel:

@@ -1,17 +1,17 @@
 """First layers: images of few channels are rearranged into blocks, so that their convolution becomes an ordinary one.
 
 With 3 channels a pixel is 6 bytes long: no wide load is aligned, the copy engine (multiples of 16 bytes) cannot be
-used, and a tile of 16 channels would hold 13 zeros.  So s_h × s_w pixels, s the stride, become one of s_h · s_w · C channels,
-rounded up to 16, with the padding written out:
+used, and a tile of 16 channels would hold 13 zeros.  So s_h × s_w pixels, s the stride, become one of s_h · s_w · C
+channels, rounded up to 16, with the padding written out:
 
     x'[n, a, b, (i, j, c)] = x[n, c, a·s_h + i − pad_h, b·s_w + j − pad_w]
 
 An R × S window that moves by s then is a ⌈R/s_h⌉ × ⌈S/s_w⌉ window over blocks that moves by 1, without padding.  The
 weights are rearranged by the same kernel, dx and dw back by its inverse, and in between run the ordinary kernels, whose
 row of S' · C' values is one long load.  Of AlexNet's first layer (11×11, stride 4): 48 channels, 3×3: 432 products for
-363.  Of 7×7 with stride 2: 12 + 4 channels, 4×4: 256 for 147.  It costs x' written and read once
-more: for 128 images 80 MB beside the 114 of x and y, and 108 beside 244, part of it from L2; so by bytes at most 1.7
-and 1.4 times the floor.  (In TPU submissions to MLPerf: "space to depth".)
+363.  Of 7×7 with stride 2: 12 + 4 channels, 4×4: 256 for 147.  It costs x' written and read once more: for 128 images
+80 MB beside the 114 of x and y, and 108 beside 244, part of it from L2; so by bytes at most 1.7 and 1.4 times the floor.
+(In TPU submissions to MLPerf: "space to depth".)
 """
 
 from __future__ import annotations

@@ -177,6 +177,8 @@ def rows(x: Tensor) -> Tensor:
 def require_alignment(x: Tensor) -> None:
     """Raise Unsuitable if the copy engine cannot read x (N, H, W, C)."""
     wide = 16 // x.element_size()
+    if x.numel() == 0:
+        raise Unsuitable("there are no images")
     if x.shape[3] > 1 and x.stride(3) != 1:
         raise Unsuitable("channels are not last in memory")
     if x.shape[3] % wide or x.data_ptr() % 16 or any(s % wide or s <= 0 for s in strides(x)):
