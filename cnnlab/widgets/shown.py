@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import os
 import re
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +14,8 @@ from cnnlab.notebook import quick
 
 FOLDER = Path(__file__).parent  # the modules, in JavaScript
 MIME = "application/vnd.cnnlab.widget+json"
+LIVE = "application/vnd.jupyter.widget-view+json"
+STILL = "CNNLAB_STILL"  # set in the environment of a kernel whose outputs are read later, when it is gone
 
 
 class Widget:
@@ -39,13 +43,15 @@ class Widget:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         if quick():  # nobody is looking
-            return {"text/plain": repr(self)}
+            return {"text/plain": repr(self)}, {}
         state = self.state
         bundle = {"text/plain": repr(self), "image/png": _png(self.figure()),
                   MIME: {"module": self.module, "state": state}}
-        if self._live is None and _in_kernel():
+        if self._live is None and _in_kernel() and not os.environ.get(STILL):
             self._live = _alive(self.module, state)
-        return bundle if self._live is None else bundle | _data(self._live._repr_mimebundle_())
+        if self._live is not None:
+            bundle[LIVE] = self._live._repr_mimebundle_()[0][LIVE]
+        return bundle, {"image/png": {"alt": self.words}}
 
 
 @cache
@@ -90,15 +96,16 @@ def _alive(module, numbers):
     return Live(state=numbers)
 
 
-def _data(shown):
-    data = shown[0] if isinstance(shown, tuple) else shown
-    return {mime: value for mime, value in (data or {}).items() if mime != "text/plain"}
-
-
 def _png(figure):
+    """A figure in base64, drawn as the kernel draws all its figures."""
     import matplotlib.pyplot as plt
+    from IPython import get_ipython
 
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100)
     plt.close(figure)
-    return out.getvalue()
+    shell = get_ipython()
+    data = shell.display_formatter.format(figure, include=["image/png"])[0] if shell else {}
+    if "image/png" in data:
+        return data["image/png"]
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return base64.b64encode(out.getvalue()).decode()

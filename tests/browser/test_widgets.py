@@ -35,7 +35,7 @@ def show(page):
     page.on("pageerror", lambda e: said.append(str(e)))
 
     def on_page(widget=None, width=1000, dark=False):
-        bundle = widget._repr_mimebundle_() if widget else {}
+        bundle = widget._repr_mimebundle_()[0] if widget else {}
         html = PAGE.format(data=json.dumps(bundle.get("application/vnd.cnnlab.widget+json")),
                            background="#14181e" if dark else "white", colour="#ced6dd" if dark else "#222")
 

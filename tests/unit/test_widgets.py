@@ -1,16 +1,21 @@
 """What Python gives a notebook of a widget: its state, a still figure, and nothing while nbgrader grades."""
 
+import base64
 import json
 import re
 import subprocess
 import sys
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbconvert import HTMLExporter
 from torch import nn
 
+from autograder.solutions import execute
+from autograder.sources import KERNELSPEC
 from cnnlab import summary, widgets
 from cnnlab.widgets import shown
 from cnnlab.widgets.stages import known, stages
@@ -24,11 +29,12 @@ ALL = {"convolution": lambda: widgets.convolution(padding=1, dilation=2),
 
 @pytest.mark.parametrize("module", ALL)
 def test_the_output_holds_the_state_for_the_website_and_a_still_figure(module):
-    bundle = ALL[module]()._repr_mimebundle_()
+    bundle, about = ALL[module]()._repr_mimebundle_()
     data = json.loads(json.dumps(bundle["application/vnd.cnnlab.widget+json"]))
     assert data["module"] == module and (shown.FOLDER / f"{module}.js").is_file()
     assert data == bundle["application/vnd.cnnlab.widget+json"]  # plain lists, numbers and strings
-    assert bundle["image/png"].startswith(b"\x89PNG") and len(bundle["image/png"]) < 60_000
+    png = base64.b64decode(bundle["image/png"])
+    assert png.startswith(b"\x89PNG") and len(png) < 60_000 and len(about["image/png"]["alt"]) > 20
     assert len(json.dumps(data)) < 40_000
     assert plt.get_fignums() == []
 
@@ -36,13 +42,13 @@ def test_the_output_holds_the_state_for_the_website_and_a_still_figure(module):
 @pytest.mark.parametrize("module", ALL)
 def test_while_nbgrader_grades_nothing_is_drawn(module, monkeypatch):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    assert list(ALL[module]()._repr_mimebundle_()) == ["text/plain"]
+    assert list(ALL[module]()._repr_mimebundle_()[0]) == ["text/plain"]
 
 
 def test_without_anywidget_and_ipython_kernel_the_still_figure_is_shown():
     code = ("import sys; sys.modules['anywidget'] = sys.modules['torch'] = None; from cnnlab import widgets; "
             "from cnnlab.widgets import shown; shown._in_kernel = lambda: True; "
-            "print(sorted(widgets.convolution()._repr_mimebundle_()))")
+            "print(sorted(widgets.convolution()._repr_mimebundle_()[0]))")
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.stdout == "['application/vnd.cnnlab.widget+json', 'image/png', 'text/plain']\n", done.stderr
 
@@ -51,11 +57,21 @@ def test_in_a_kernel_anywidget_shows_it_and_what_the_reader_changes_is_the_state
     pytest.importorskip("anywidget")
     monkeypatch.setattr(shown, "_in_kernel", lambda: True)
     widget = widgets.convolution()
-    first, second = (widget._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"] for _ in range(2))
+    first, second = (widget._repr_mimebundle_()[0]["application/vnd.jupyter.widget-view+json"] for _ in range(2))
     assert first == second  # one model, however often it is displayed
     widget._live.state = {**widget.state, "stride": 2}
     assert widget.state["stride"] == 2
-    assert widget._repr_mimebundle_()["application/vnd.cnnlab.widget+json"]["state"]["stride"] == 2
+    assert widget._repr_mimebundle_()[0]["application/vnd.cnnlab.widget+json"]["state"]["stride"] == 2
+
+
+def test_what_runs_for_later_readers_has_no_live_widget_but_the_figure():
+    cell = nbformat.v4.new_code_cell("from cnnlab import widgets\nwidgets.pooling()")
+    notebook = execute(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": KERNELSPEC}))
+    (output,) = notebook.cells[0].outputs
+    assert set(output.data) == {"text/plain", "image/png", shown.MIME}
+    assert output.metadata["image/png"]["alt"] == "max pooling of 6×6 pixels: window 2, stride 2, padding 0"
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert f'src="data:image/png;base64,{output.data["image/png"].strip()[:40]}' in page
 
 
 def test_a_module_for_anywidget_imports_nothing():
