@@ -8,17 +8,20 @@ const HELP = "Point at a block, or choose the row of blocks with Tab and move by
 const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -Infinity, End: Infinity };
 
 const STYLE = `
-.cnnlab-stages { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 10px 5px; margin: 0 0 12px; padding: 4px; }
-.cnnlab-stages button { padding: 3px; border: 2px solid transparent; min-width: 26px; display: flex;
+.cnnlab-live .cnnlab-stages { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 10px 5px; margin: 0 0 12px;
+  padding: 4px; }
+.cnnlab-live .cnnlab-stages button { padding: 3px; border: 2px solid transparent; min-width: 26px; display: flex;
   flex-direction: column; align-items: center; }
-.cnnlab-stages button[aria-selected=true] { border-color: var(--mark); }
-.cnnlab-stages .block { border: 1.5px solid currentColor; box-sizing: border-box;
+.cnnlab-live .cnnlab-stages button[aria-selected=true] { border-color: var(--mark); }
+.cnnlab-live .cnnlab-stages .cnnlab-block { border: 1.5px solid currentColor; box-sizing: border-box;
   background: color-mix(in srgb, currentColor 22%, transparent); }
-.cnnlab-stages button[aria-selected=true] .block { background: color-mix(in srgb, var(--mark) 55%, transparent); }
-.cnnlab-stages .share { height: 6px; width: 100%; min-width: 22px; margin-top: 3px; box-sizing: border-box;
-  border: 1px solid var(--line); }
-.cnnlab-stages .share i { display: block; height: 100%; background: currentColor; }
-.cnnlab-stages .share.work i { background: repeating-linear-gradient(135deg, currentColor 0 2px, transparent 2px 4px); }
+.cnnlab-live .cnnlab-stages [aria-selected=true] .cnnlab-block {
+  background: color-mix(in srgb, var(--mark) 55%, transparent); }
+.cnnlab-live .cnnlab-stages .cnnlab-share { height: 6px; width: 100%; min-width: 22px; margin-top: 3px;
+  box-sizing: border-box; border: 1px solid var(--line); }
+.cnnlab-live .cnnlab-stages .cnnlab-share i { display: block; height: 100%; background: currentColor; }
+.cnnlab-live .cnnlab-stages .cnnlab-work i { background:
+  repeating-linear-gradient(135deg, currentColor 0 2px, transparent 2px 4px); }
 `;
 
 function render({ model, el }) {
@@ -27,7 +30,7 @@ function render({ model, el }) {
   const row = make("div", { class: "cnnlab-stages", role: "listbox", "aria-label": "stages",
     "aria-orientation": "horizontal", onkeydown: key });
   const { say } = box(el, "architecture browser", [make("style", {}, STYLE),
-    make("div", { class: "row" }, ...(names.length > 1 ? [network.node] : [])), row], HELP);
+    make("div", { class: "cnnlab-row" }, ...(names.length > 1 ? [network.node] : [])), row], HELP);
   let laid = null;
 
   function key(event) {
@@ -45,13 +48,13 @@ function render({ model, el }) {
 
   function lay(stages) {
     const most = (what) => Math.max(...stages.map((stage) => stage[what]));
-    const share = (kind, some, all) => make("span", { class: `share ${kind}` },
+    const share = (kind, some, all) => make("span", { class: `cnnlab-share ${kind}` },
       make("i", { style: `width: ${100 * part(some, all)}%` }));
     row.replaceChildren(...stages.map((stage, at) => make("button", { type: "button", role: "option",
       "aria-label": spoken(stage), onfocus: () => choose(at), onpointerenter: () => choose(at) },
-    make("span", { class: "block", style: size(stage.output) }),
-    share("learned", stage.parameters, most("parameters")),
-    share("work", stage.multiply_adds, most("multiply_adds")))));
+    make("span", { class: "cnnlab-block", style: size(stage.output) }),
+    share("cnnlab-learned", stage.parameters, most("parameters")),
+    share("cnnlab-work", stage.multiply_adds, most("multiply_adds")))));
   }
 
   return state.follow(() => {

@@ -18,8 +18,8 @@ function render({ model, el }) {
   const captions = { input: caption("", sides.input.node), kernel: caption("kernel", kernel.node),
     output: caption("", sides.output.node) };
   const { say } = box(el, "which outputs a pixel touches", [
-    make("div", { class: "row" }, ...Object.values(fields).map((field) => field.node)),
-    make("div", { class: "row grids" }, ...Object.values(captions).map((part) => part.node))], HELP);
+    make("div", { class: "cnnlab-row" }, ...Object.values(fields).map((field) => field.node)),
+    make("div", { class: "cnnlab-row cnnlab-grids" }, ...Object.values(captions).map((part) => part.node))], HELP);
   for (const side of ["input", "output"]) {
     sides[side].node.addEventListener("focus", () => state.get().side !== side && choose(side, ...state.get().at));
   }

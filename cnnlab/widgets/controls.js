@@ -4,34 +4,34 @@ import { clamp } from "./arithmetic.js";
 // Colours are mixed from that of the text, so that they follow any theme, light or dark.  What a colour says is also
 // said by a thickness, a dash or a word.
 const STYLE = `
-.cnnlab-widget { --mark: #d95f02; --line: color-mix(in srgb, currentColor 45%, transparent); font-size: 14px;
+.cnnlab-live { --mark: #d95f02; --line: color-mix(in srgb, currentColor 45%, transparent); font-size: 14px;
   line-height: 1.45; color: var(--jp-content-font-color1, inherit); padding: 4px; max-width: 60rem; text-align: left;
   container-type: inline-size; }
-.cnnlab-widget .row { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: flex-end; margin: 0 0 10px; }
-.cnnlab-widget .row.grids { align-items: flex-start; gap: 12px 28px; }
-.cnnlab-widget label, .cnnlab-widget figcaption { font-size: 13px; }
-.cnnlab-widget label span { display: block; }
-.cnnlab-widget :is(input, select, button) { font: inherit; font-size: 14px; color: inherit; background: transparent;
+.cnnlab-live .cnnlab-row { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: flex-end; margin: 0 0 10px; }
+.cnnlab-live .cnnlab-row.cnnlab-grids { align-items: flex-start; gap: 12px 28px; }
+.cnnlab-live label, .cnnlab-live figcaption { font-size: 13px; }
+.cnnlab-live label span { display: block; }
+.cnnlab-live :is(input, select, button) { font: inherit; font-size: 14px; color: inherit; background: transparent;
   border: 1px solid var(--line); border-radius: 4px; padding: 3px 6px; min-height: 30px; margin: 0;
   box-sizing: border-box; }
-.cnnlab-widget option { background: Canvas; color: CanvasText; }
-.cnnlab-widget input[type=number] { width: 4.6em; }
-.cnnlab-widget .weights { display: grid; gap: 3px; }
-.cnnlab-widget .weights input { width: auto; text-align: center; padding: 3px 1px; appearance: textfield; }
-.cnnlab-widget .weights input::-webkit-inner-spin-button { appearance: none; }
-.cnnlab-widget button { cursor: pointer; }
-.cnnlab-widget :is(input, select, button, svg, [tabindex]):focus-visible { outline: 3px solid #3b82f6;
+.cnnlab-live option { background: Canvas; color: CanvasText; }
+.cnnlab-live input[type=number] { width: 4.6em; }
+.cnnlab-live .cnnlab-weights { display: grid; gap: 3px; }
+.cnnlab-live .cnnlab-weights input { width: auto; text-align: center; padding: 3px 1px; appearance: textfield; }
+.cnnlab-live .cnnlab-weights input::-webkit-inner-spin-button { appearance: none; }
+.cnnlab-live button { cursor: pointer; }
+.cnnlab-live :is(input, select, button, svg, [tabindex]):focus-visible { outline: 3px solid #3b82f6;
   outline-offset: 2px; }
-.cnnlab-widget figure { margin: 0; min-width: 0; max-width: 100%; }
-.cnnlab-widget figcaption { margin: 0 0 4px; text-align: left; color: inherit; }
-.cnnlab-widget svg { display: block; max-width: 100%; height: auto; font-family: inherit; }
-.cnnlab-widget svg text { fill: currentColor; text-anchor: middle; dominant-baseline: central; font-size: 14px; }
-.cnnlab-widget svg text.note { font-size: 11px; }
-.cnnlab-widget .said { margin: 0; min-height: 6.5em; }
-.cnnlab-widget .said p { margin: 0 0 3px; color: inherit; overflow-wrap: anywhere; }
-.cnnlab-widget .said p:first-child { font-weight: 600; }
-.cnnlab-widget .help { font-size: 13px; margin: 6px 0 0; }
-.cnnlab-widget .aloud { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.cnnlab-live figure { margin: 0; min-width: 0; max-width: 100%; }
+.cnnlab-live figcaption { margin: 0 0 4px; text-align: left; color: inherit; }
+.cnnlab-live svg { display: block; max-width: 100%; height: auto; font-family: inherit; }
+.cnnlab-live svg text { fill: currentColor; text-anchor: middle; dominant-baseline: central; font-size: 14px; }
+.cnnlab-live svg text.cnnlab-note { font-size: 11px; }
+.cnnlab-live .cnnlab-said { margin: 0; min-height: 5em; }
+.cnnlab-live .cnnlab-said p { margin: 0 0 3px; color: inherit; overflow-wrap: anywhere; }
+.cnnlab-live .cnnlab-said p:first-child { font-weight: 600; }
+.cnnlab-live .cnnlab-help { font-size: 13px; margin: 6px 0 0; }
+.cnnlab-live .cnnlab-aloud { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
 /** An element with attributes and children; a null attribute is left out, `on…` is a listener. */
@@ -55,12 +55,12 @@ function dress(element, attributes, children) {
 
 /** The box of a widget: its parts, the lines that say the arithmetic, what stands below, and a region read aloud. */
 export function box(el, title, parts, help, below = []) {
-  const said = make("div", { class: "said" }), aloud = make("div", { class: "aloud", role: "status" });
+  const said = make("div", { class: "cnnlab-said" }), aloud = make("div", { class: "cnnlab-aloud", role: "status" });
   let first = true;
   // JupyterLab takes arrow keys for itself unless told not to.
-  el.replaceChildren(make("div", { class: "cnnlab-widget", role: "group", "aria-label": title,
+  el.replaceChildren(make("div", { class: "cnnlab-live", role: "group", "aria-label": title,
     "data-lm-suppress-shortcuts": "true" },
-  make("style", {}, STYLE), ...parts, said, ...below, make("p", { class: "help" }, help), aloud));
+  make("style", {}, STYLE), ...parts, said, ...below, make("p", { class: "cnnlab-help" }, help), aloud));
   return {
     say(lines, spoken) {
       said.replaceChildren(...lines.map((line) => make("p", {}, line)));

@@ -1,14 +1,16 @@
 // The convolution explorer: a kernel on an input, one window at a time, with the indices written out.
-import { clamp, convolve, grid, number, reach, reads, shape, signed, windows } from "./arithmetic.js";
+import { convolve, grid, number, reach, reads, shape, signed, windows } from "./arithmetic.js";
 import { box, button, caption, make, numberField, stateOf } from "./controls.js";
 import { largestOf, numberCell, numberGrid } from "./grid.js";
+import { mover } from "./moving.js";
 
 const HELP = "Drag the frame, or choose the input or the output with Tab and move by arrow keys. Click an entry of the "
   + "kernel and type, or change it with the arrow keys up and down.";
 
 function render({ model, el }) {
   const state = stateOf(model), start = structuredClone(state.get());
-  const kernel = make("div", { class: "weights", role: "group", "aria-label": "kernel" });
+  const { change, choose, step, drag } = mover(state, axes);
+  const kernel = make("div", { class: "cnnlab-weights", role: "group", "aria-label": "kernel" });
   let laid = "";  // the size of the kernel whose fields are there
   const fields = { stride: numberField("stride", 1, 9, (stride) => change({ stride })),
     padding: numberField("padding", 0, 4, (padding) => change({ padding })),
@@ -18,34 +20,15 @@ function render({ model, el }) {
     choose(Math.floor(row), Math.floor(column)) });
   const captions = { input: caption("", input.node), kernel: caption("", kernel), output: caption("", output.node) };
   const { say } = box(el, "convolution explorer", [
-    make("div", { class: "row" }, ...Object.values(fields).map((field) => field.node),
+    make("div", { class: "cnnlab-row" }, ...Object.values(fields).map((field) => field.node),
       button("Start again", () => state.set(structuredClone(start)))),
-    make("div", { class: "row grids" }, ...Object.values(captions).map((part) => part.node))], HELP);
+    make("div", { class: "cnnlab-row cnnlab-grids" }, ...Object.values(captions).map((part) => part.node))], HELP);
 
-  function counts({ image, kernel: weights, ...setting }) {
-    return shape(image).map((size, axis) => windows(size, shape(weights)[axis], setting));
-  }
-
-  function change(changes) {
-    const next = { ...state.get(), ...changes };
-    state.set({ ...changes, at: next.at.map((p, axis) => clamp(p, 0, counts(next)[axis].count - 1)) });
-  }
-
-  function choose(p, q) {
-    const [rows, columns] = counts(state.get());
-    const at = [clamp(p, 0, rows.count - 1), clamp(q, 0, columns.count - 1)];
-    if (String(at) !== String(state.get().at)) state.set({ at });
-  }
-
-  function step(down, along) {
-    const [p, q] = state.get().at;
-    choose(p + down, q + along);
-  }
-
-  function drag(row, column) {  // the window whose middle is nearest to the pointer
-    const { kernel: weights, stride, padding, dilation } = state.get();
-    choose(...[row, column].map((place, axis) =>
-      Math.round((place + padding - reach(shape(weights)[axis], dilation) / 2) / stride)));
+  function axes({ image, kernel: weights, ...setting }) {
+    return shape(image).map((size, axis) => {
+      const taps = shape(weights)[axis];
+      return { ...windows(size, taps, setting), reach: reach(taps, setting.dilation) };
+    });
   }
 
   function weigh(a, b, value) {
@@ -80,7 +63,7 @@ function render({ model, el }) {
 
   return state.follow(() => {
     const { image, kernel: weights, at: [p, q], ...setting } = state.get(), { padding, dilation } = setting;
-    const size = shape(image), [height, width] = shape(weights), [rows, columns] = counts(state.get());
+    const size = shape(image), [height, width] = shape(weights), [rows, columns] = axes(state.get());
     const fits = rows.count > 0 && columns.count > 0;
     const result = fits ? convolve(image, weights, setting) : [];
     for (const [name, field] of Object.entries(fields)) field.show(setting[name]);

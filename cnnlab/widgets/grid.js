@@ -75,7 +75,7 @@ export function numberGrid({ label, cell = 36, moved = null, pointed = null, hov
     const small = text.length > 4 ? `font-size: ${1.7 * cell / text.length}px` : null;
     if (text !== "") group.append(draw("text", { x: x + cell / 2, y: y + cell * middle, style: small,
       "fill-opacity": outside ? 0.75 : 1 }, text));
-    if (note) group.append(draw("text", { class: "note", x: x + cell / 2, y: y + cell * 0.76 }, note));
+    if (note) group.append(draw("text", { class: "cnnlab-note", x: x + cell / 2, y: y + cell * 0.76 }, note));
     if (mark) group.append(draw("circle", { cx: x + cell - 6, cy: y + 6, r: 3.2, fill: "currentColor" }));
     return group;
   }

@@ -1,60 +1,43 @@
 // The pooling explorer: what a window is reduced to, and where the gradient goes on the way back.
-import { clamp, number, pixels, pool, poolWindow, shape, signed, windows } from "./arithmetic.js";
+import { number, pixels, pool, poolWindow, shape, signed, windows } from "./arithmetic.js";
 import { box, button, caption, choice, make, numberField, stateOf } from "./controls.js";
 import { largestOf, numberCell, numberGrid } from "./grid.js";
+import { mover } from "./moving.js";
 
 const HELP = "Drag the frame, or choose the input or the output with Tab and move by arrow keys. A dot marks a pixel "
   + "that is the maximum of a window.";
 const KINDS = [["max", "max"], ["average", "average"], ["L2", "L2"]];
 
 function render({ model, el }) {
-  const state = stateOf(model), start = structuredClone(state.get());
+  const state = stateOf(model), start = structuredClone(state.get()), moves = mover(state, axes);
   const fields = { kind: choice("pooling", KINDS, (kind) => change({ kind })),
     window: numberField("window", 1, 5, (window) => change({ window })),
     stride: numberField("stride", 1, 9, (stride) => change({ stride })),
     padding: numberField("padding", 0, 2, (padding) => change({ padding })) };
-  const input = numberGrid({ label: "input, with the window", moved: step, pointed: drag });
-  const output = numberGrid({ label: "output", moved: step, pointed: (row, column) =>
-    choose(Math.floor(row), Math.floor(column)) });
+  const input = numberGrid({ label: "input, with the window", moved: moves.step, pointed: moves.drag });
+  const output = numberGrid({ label: "output", moved: moves.step, pointed: (row, column) =>
+    moves.choose(Math.floor(row), Math.floor(column)) });
   const back = numberGrid({ label: "gradient of the input" });
   const captions = { input: caption("", input.node), output: caption("", output.node),
     back: caption("gradient of the input, if that of every output is 1", back.node) };
   const { say } = box(el, "pooling explorer", [
-    make("div", { class: "row" }, ...Object.values(fields).map((field) => field.node),
+    make("div", { class: "cnnlab-row" }, ...Object.values(fields).map((field) => field.node),
       button("Start again", () => state.set(structuredClone(start)))),
-    make("div", { class: "row grids" }, ...Object.values(captions).map((part) => part.node))], HELP);
+    make("div", { class: "cnnlab-row cnnlab-grids" }, ...Object.values(captions).map((part) => part.node))], HELP);
 
-  function counts({ image, window, ...setting }) {
-    return shape(image).map((size) => windows(size, window, setting));
+  function axes({ image, window, ...setting }) {
+    return shape(image).map((size) => ({ ...windows(size, window, setting), reach: window }));
   }
 
   function change(changes) {
-    const next = { ...state.get(), ...changes };
     // As in PyTorch, padding is at most half of the window, so that no window lies in the padding alone.
-    next.padding = Math.min(next.padding, Math.floor(next.window / 2));
-    const at = next.at.map((p, axis) => clamp(p, 0, counts(next)[axis].count - 1));
-    state.set({ ...changes, padding: next.padding, at });
-  }
-
-  function choose(p, q) {
-    const [rows, columns] = counts(state.get());
-    const at = [clamp(p, 0, rows.count - 1), clamp(q, 0, columns.count - 1)];
-    if (String(at) !== String(state.get().at)) state.set({ at });
-  }
-
-  function step(down, along) {
-    const [p, q] = state.get().at;
-    choose(p + down, q + along);
-  }
-
-  function drag(row, column) {
-    const { window, stride, padding } = state.get();
-    choose(...[row, column].map((place) => Math.round((place + padding - window / 2) / stride)));
+    const { window, padding } = { ...state.get(), ...changes };
+    moves.change({ ...changes, padding: Math.min(padding, Math.floor(window / 2)) });
   }
 
   return state.follow(() => {
     const { image, kind, window: side, at: [p, q], ...setting } = state.get(), { stride, padding } = setting;
-    const [rows, columns] = counts(state.get());
+    const [rows, columns] = axes(state.get());
     for (const name of Object.keys(fields)) fields[name].show(state.get()[name]);
     if (!rows.count || !columns.count) {
       const text = `No window fits: it has ${side} rows and columns, the padded input ${shape(image).map((n) =>

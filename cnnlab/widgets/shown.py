@@ -35,8 +35,8 @@ class Widget:
         return self._state if self._live is None else self._live.state
 
     def figure(self):
-        """The still figure, by Matplotlib."""
-        return self._draw(self.state)
+        """The still figure, by Matplotlib: the widget as it was made."""
+        return self._draw(self._state)
 
     def __repr__(self):
         return f"<{self.words}>"
@@ -44,11 +44,10 @@ class Widget:
     def _repr_mimebundle_(self, include=None, exclude=None):
         if quick():  # nobody is looking
             return {"text/plain": repr(self)}, {}
-        state = self.state
         bundle = {"text/plain": repr(self), "image/png": _png(self.figure()),
-                  MIME: {"module": self.module, "state": state}}
+                  MIME: {"module": self.module, "state": self._state}}
         if self._live is None and _in_kernel() and not os.environ.get(STILL):
-            self._live = _alive(self.module, state)
+            self._live = _alive(self.module, self._state)
         if self._live is not None:
             bundle[LIVE] = self._live._repr_mimebundle_()[0][LIVE]
         return bundle, {"image/png": {"alt": self.words}}

@@ -10,24 +10,26 @@ const MOST = 60;
 
 // In a narrow place each row becomes a box of its own, its cells with their heads.
 const STYLE = `
-.cnnlab-sizes { max-height: 34rem; overflow-y: auto; }
-.cnnlab-sizes table { border-collapse: collapse; width: 100%; margin: 0 0 10px; font-variant-numeric: tabular-nums; }
-.cnnlab-sizes :is(th, td) { padding: 3px 6px; text-align: right; border: 0; border-bottom: 1px solid var(--line);
-  background: none; font-weight: 400; font-size: 14px; color: inherit; }
-.cnnlab-sizes thead th { font-size: 13px; font-weight: 600; }
-.cnnlab-sizes :is(th, td):first-child { text-align: left; }
-.cnnlab-sizes tr.chosen > :first-child { box-shadow: inset 4px 0 0 var(--mark); padding-left: 10px; font-weight: 700; }
-.cnnlab-sizes input[type=number] { width: 4em; text-align: right; }
+.cnnlab-live .cnnlab-sizes table { border-collapse: collapse; width: 100%; margin: 0 0 10px;
+  font-variant-numeric: tabular-nums; }
+.cnnlab-live .cnnlab-sizes :is(th, td) { padding: 3px 6px; text-align: right; border: 0;
+  border-bottom: 1px solid var(--line); background: none; font-weight: 400; font-size: 14px; color: inherit; }
+.cnnlab-live .cnnlab-sizes thead th { font-size: 13px; font-weight: 600; }
+.cnnlab-live .cnnlab-sizes :is(th, td):first-child { text-align: left; }
+.cnnlab-live .cnnlab-sizes .cnnlab-chosen > :first-child { box-shadow: inset 4px 0 0 var(--mark); padding-left: 10px;
+  font-weight: 700; }
+.cnnlab-live .cnnlab-sizes input[type=number] { width: 4em; text-align: right; }
 @container (max-width: 46rem) {
-  .cnnlab-sizes :is(table, tbody) { display: block; }
-  .cnnlab-sizes thead { display: none; }
-  .cnnlab-sizes tr { display: grid; grid-template-columns: repeat(20, 1fr); padding: 4px 0;
+  .cnnlab-live .cnnlab-sizes { max-height: 32rem; overflow-y: auto; }
+  .cnnlab-live .cnnlab-sizes :is(table, tbody) { display: block; }
+  .cnnlab-live .cnnlab-sizes thead { display: none; }
+  .cnnlab-live .cnnlab-sizes tr { display: grid; grid-template-columns: repeat(20, 1fr); padding: 4px 0;
     border-bottom: 1px solid var(--line); }
-  .cnnlab-sizes tbody :is(th, td) { border: 0; text-align: left; padding: 2px 4px; grid-column: span 4; }
-  .cnnlab-sizes tbody th { grid-column: 1 / 17; }
-  .cnnlab-sizes tbody td:last-child { grid-area: 1 / 17 / 2 / 21; text-align: right; }
-  .cnnlab-sizes tbody td:nth-child(-n + 5) { grid-column: span 5; }
-  .cnnlab-sizes td[data-head]::before { content: attr(data-head); display: block; font-size: 12px; }
+  .cnnlab-live .cnnlab-sizes tbody :is(th, td) { border: 0; text-align: left; padding: 2px 4px; grid-column: span 4; }
+  .cnnlab-live .cnnlab-sizes tbody th { grid-column: 1 / 17; }
+  .cnnlab-live .cnnlab-sizes tbody td:last-child { grid-area: 1 / 17 / 2 / 21; text-align: right; }
+  .cnnlab-live .cnnlab-sizes tbody td:nth-child(-n + 5) { grid-column: span 5; }
+  .cnnlab-live .cnnlab-sizes td[data-head]::before { content: attr(data-head); display: block; font-size: 12px; }
 }`;
 
 function render({ model, el }) {
@@ -39,7 +41,7 @@ function render({ model, el }) {
   let rows = [];
   const heads = HEADS.map((head) => (head ? make("th", { scope: "col" }, head) : make("td")));
   const { say } = box(el, "sizes and receptive fields", [make("style", {}, STYLE),
-    make("div", { class: "row" }, preset.node, image.node, button("Add a layer", add)), picture], HELP,
+    make("div", { class: "cnnlab-row" }, preset.node, image.node, button("Add a layer", add)), picture], HELP,
   [make("div", { class: "cnnlab-sizes" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body))]);
 
   function add() {
@@ -81,7 +83,7 @@ function render({ model, el }) {
     }
     rows.forEach(({ node, fields, name, cells }, i) => {
       const { size: count, dropped, field, jump, centre } = results[i];
-      node.classList.toggle("chosen", i === at);
+      node.classList.toggle("cnnlab-chosen", i === at);
       name.textContent = layers[i].name;
       for (const key of Object.keys(FIELDS)) fields[key].show(layers[i][key]);
       const texts = [...(count ? [count, dropped] : ["no window", ""]), field, jump, number(centre)];

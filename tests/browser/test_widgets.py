@@ -69,7 +69,7 @@ def numbers(page, label):
 
 
 def lines(page):
-    return page.locator(".said p").all_inner_texts()
+    return page.locator(".cnnlab-said p").all_inner_texts()
 
 
 def aloud(page):
@@ -174,7 +174,7 @@ def test_the_stacks_of_the_papers_end_where_they_should(show):
     ends = {"LeNet-5": (1, 32), "AlexNet": (6, 195), "VGG-16": (7, 212)}
     for name, (size, field) in ends.items():
         page = show(widgets.sizes(name))
-        assert page.locator("tr.chosen td").all_inner_texts()[4:7:2] == [str(size), str(field)]
+        assert page.locator("tr.cnnlab-chosen td").all_inner_texts()[4:7:2] == [str(size), str(field)]
 
 
 # ---------------------------------------------------------------------------- by keyboard alone
@@ -336,7 +336,7 @@ def test_they_fit_a_narrow_screen_and_a_dark_page(show, make):
         page = show(widget, width, dark)
         page.screenshot(path=SCREENSHOTS / f"widget-{widget.module}-{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        colours = page.locator(".said p, svg text").evaluate_all(
+        colours = page.locator(".cnnlab-said p, svg text").evaluate_all(
             "all => [...new Set(all.map(e => getComputedStyle(e).fill + getComputedStyle(e).color))]")
         assert all(("206, 214, 221" if dark else "34, 34, 34") in colour for colour in colours)
 
