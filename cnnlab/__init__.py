@@ -1,8 +1,8 @@
 """cnnlab: what the notebooks of the course import.
 
-`check` and `hint` belong to the exercises, `drill` and `answer` to practice; `data`, `plots` and `animation` to the
-figures.  `summary` is the table of a PyTorch network.  `doctor` says what works on this machine.  All but `doctor` need
-NumPy, and nothing else to be imported.
+`check` and `hint` belong to the exercises, `drill` and `answer` to practice; `data`, `plots`, `animation` and `widgets`
+to the figures.  `summary` is the table of a PyTorch network.  `doctor` says what works on this machine.  All but
+`doctor` need NumPy, and nothing else to be imported.
 """
 
 import sys
