@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading bench-layers bench-gpu-conv bench-gpu-training lock clean
+.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading bench-layers bench-gpu-conv gpu-kernels bench-gpu-training lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -40,6 +40,9 @@ bench-layers: .venv/ready  ## how fast cnnlab.layers is, beside torch (some minu
 
 bench-gpu-conv: .venv/ready  ## how fast the kernels of solutions/gpu are, beside cuDNN (needs a GPU; --floors does not)
 	@$(BIN)/python -m benchmarks.gpu_conv
+
+gpu-kernels: .venv/ready  ## what Triton's compiler makes of our kernels for an H100: registers, shared memory, wgmma (no GPU needed)
+	@$(BIN)/python -m benchmarks.gpu_kernels
 
 bench-gpu-training: .venv/ready  ## ResNet-50 and VGG-16 beside torchvision's (needs a GPU and torchvision)
 	@$(BIN)/python -m benchmarks.gpu_training
