@@ -145,7 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv not in (["doctor"], ["doctor", "--torch"]):
         _say("usage: python -m cnnlab doctor [--torch]     says what works on this machine; --torch also tries PyTorch "
-             "and the GPU; python -m cnnlab download mnist cifar10 fetches data sets", sys.stderr)
+             "and the GPU. Other commands: lab opens the notebooks, progress shows what is done, reset EXERCISE gives a "
+             "stub back, download mnist cifar10 fetches data sets", sys.stderr)
         return 2
     found = examine("--torch" in argv)
     _say(text(found))
