@@ -15,8 +15,10 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
-SOLUTIONS = ROOT / "solutions"
+INSTALLED = Path(__file__).resolve().parent / "source"  # where the wheel has the sources; it is not in the repository
+IN_REPOSITORY = not INSTALLED.is_dir()
+ROOT = Path(__file__).resolve().parent.parent if IN_REPOSITORY else Path.cwd()  # below it build/ is written
+SOLUTIONS = ROOT / "solutions" if IN_REPOSITORY else INSTALLED
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
