@@ -25,8 +25,7 @@ WORK = sources.ROOT / "work"  # where `make lab` lets people work
 
 def main() -> None:
     """Bring notebooks/, cnnlab/exercises/ and the map up to date and say what changed."""
-    if not sources.IN_REPOSITORY:
-        raise SystemExit("This autograder was installed from a wheel; notebooks are built in the course's repository.")
+    sources.need_repository()
     changed = build()
     print("\n".join(f"wrote {p.relative_to(sources.ROOT)}" for p in changed) or "Everything is up to date.")
 

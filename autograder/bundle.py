@@ -49,6 +49,7 @@ Code is under the MIT License, text and figures under CC BY 4.0: see LICENSE.
 
 def main() -> int:
     """Write the zip and say what is in it."""
+    sources.need_repository()
     files = contents()
     FILE.parent.mkdir(exist_ok=True)
     write(FILE, files)

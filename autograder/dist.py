@@ -19,6 +19,7 @@ FOLDER = sources.ROOT / "build" / "dist"
 
 def main() -> int:
     """Build both wheels and say where they are."""
+    sources.need_repository()
     for wheel in build(FOLDER):
         print(f"{wheel.relative_to(sources.ROOT)}: {wheel.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -22,6 +22,12 @@ SOLUTIONS = ROOT / "solutions" if IN_REPOSITORY else INSTALLED
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
+def need_repository() -> None:
+    """End the program, with a sentence, if this autograder was installed from a wheel."""
+    if not IN_REPOSITORY:
+        raise SystemExit("This needs the course's repository, and this autograder was installed from a wheel.")
+
+
 class SourceError(ValueError):
     """A source notebook breaks a rule; the message says which and where."""
 

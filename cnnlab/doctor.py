@@ -242,7 +242,7 @@ def _versions():
         return []
     differing, count = [], 0
     for line in lock.read_text(encoding="utf-8").splitlines():
-        name, _, locked = line.partition("==")
+        name, _, locked = line.partition(";")[0].partition("==")
         if here := environment.version(name).split("+")[0]:
             count += 1
             differing += [f"{name} {here} ({locked})"] if here != locked else []
