@@ -71,7 +71,7 @@ def look(home: Path) -> dict[str, list[State]]:
     if not any(files.values()):
         return {}
     saved = {slug: cache(partial(_saved, file)) for slug, file in files.items()}  # read once, and only if needed
-    return {n.slug: [_state(home, e, saved[n.slug]) for e in n.exercises] for n in outline.notebooks()}
+    return {n.slug: [_state(home, e, files[n.slug], saved[n.slug]) for e in n.exercises] for n in outline.notebooks()}
 
 
 def next_state(states: dict[str, list[State]]) -> State | None:
@@ -148,7 +148,7 @@ def say(what: str, stream=None) -> None:
         print(what.translate(PLAIN).encode("ascii", "replace").decode(), file=stream)
 
 
-def _state(home, exercise, saved):
+def _state(home, exercise, file, saved):
     try:
         record = records.read(home, exercise.id)
     except (OSError, ValueError) as e:
@@ -157,7 +157,7 @@ def _state(home, exercise, saved):
     if record is None:
         return State(exercise, "open", "")
     says = f"passed on {_day(record.passed)}"
-    if _differs(record.code, saved):
+    if file and file.stat().st_mtime > record.passed.timestamp() and _differs(record.code, saved):
         return State(exercise, "changed", f"{says}; changed since, so run its check again", record)
     if record.failed:
         return State(exercise, "changed", f"{says}; its check failed on {_day(record.failed)}", record)
@@ -174,7 +174,10 @@ def _saved(file):
 
 
 def _differs(code, saved):
-    """Whether the notebook, as it was saved, has another function than the one that passed; False if unknown."""
+    """Whether the notebook, as it was saved after that, has another function than the one that passed.
+
+    False if unknown.  Saved before, it tells nothing: what passed may not be in it yet.
+    """
     if not code or not saved() or any(code in cell for cell in saved()):
         return False
     (passed,) = ast.parse(code).body

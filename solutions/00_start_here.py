@@ -191,8 +191,8 @@ course.draw_map()
 #
 # The cell below shows which exercises of the course passed, from what their checks noted in the folder `.cnnlab` beside
 # the notebooks, and which one comes next. Time is not measured and nothing leaves your machine. Come back and run it at
-# any time; `progress("02")` lists the exercises of one notebook. After ~ stands what you changed since it passed: run its
-# check again. Save first (Ctrl+S), as only what was saved can be compared.
+# any time; `progress("02")` lists the exercises of one notebook. Marked ~ is what you changed and saved after it passed:
+# run its check again.
 
 # %%
 progress()

@@ -1,8 +1,10 @@
 """The overview shows what passed, what changed since, and what comes next, and says so where there is nothing to show."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
@@ -24,12 +26,13 @@ def work(tmp_path):
 
 
 def save(work, exercise, code):
-    """Write `code` into the exercise's cell of the saved notebook."""
+    """Write `code` into the exercise's cell of the notebook, as saved a second from now."""
     path = work / f"{outline.exercise(exercise).slug}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     (cell,) = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == exercise]
     cell.source = code
     nbformat.write(notebook, path)
+    os.utime(path, (time.time() + 1,) * 2)
 
 
 def shown(work, only=None):
@@ -57,8 +60,8 @@ def test_with_nothing_done_the_first_exercise_comes_next(work):
 
 
 def test_what_passed_is_ticked_and_dated_and_the_next_one_follows(work):
-    save(work, "brighten", BRIGHTEN)
     records.note(work, "brighten", BRIGHTEN, True)
+    save(work, "brighten", BRIGHTEN)
     said = shown(work)
     assert "1 of 1  ✓" in said
     first = outline.notebooks()[1].exercises[0].id
@@ -85,24 +88,30 @@ def test_when_all_has_passed_nothing_is_next(work):
 @pytest.mark.parametrize("code", [
     BRIGHTEN, BRIGHTEN + "\n\nprint('tried')", "# a note of mine\n" + BRIGHTEN.replace("return", "return  ")])
 def test_what_stands_there_as_it_passed_stays_passed(work, code):
-    save(work, "brighten", code)
     records.note(work, "brighten", BRIGHTEN, True)
+    save(work, "brighten", code)
     assert look(work)["00_start_here"][0].mark == "passed"
 
 
 @pytest.mark.parametrize("code", [
     BRIGHTEN.replace("+", "-"), "def brighten(image", "", outline.exercise("brighten").stub])
 def test_what_was_changed_after_it_passed_says_so_and_comes_next(work, code):
-    save(work, "brighten", code)
     records.note(work, "brighten", BRIGHTEN, True)
+    save(work, "brighten", code)
     said = shown(work)
     assert "0 of 1  ~" in said and "changed since, so run its check again" in said
     assert said.endswith("Next: `brighten`, in `00_start_here.ipynb`.")
 
 
-def test_a_check_that_failed_after_it_passed_is_told(work):
-    save(work, "brighten", BRIGHTEN)
+def test_what_passed_and_was_not_saved_yet_is_no_change(work):
+    assert "raise NotImplementedError()" in (work / "00_start_here.ipynb").read_text()
     records.note(work, "brighten", BRIGHTEN, True)
+    assert look(work)["00_start_here"][0].mark == "passed"
+
+
+def test_a_check_that_failed_after_it_passed_is_told(work):
+    records.note(work, "brighten", BRIGHTEN, True)
+    save(work, "brighten", BRIGHTEN)
     records.note(work, "brighten", BRIGHTEN, False)
     assert "its check failed on" in shown(work) and "0 of 1  ~" in shown(work)
 
@@ -110,7 +119,10 @@ def test_a_check_that_failed_after_it_passed_is_told(work):
 @pytest.mark.parametrize("broken", ["", "not JSON", '{"cells": 3}', "[]"])
 def test_a_notebook_that_cannot_be_read_hides_nothing_that_passed(work, broken):
     records.note(work, "brighten", BRIGHTEN, True)
+    save(work, "brighten", "x = 1")
+    assert look(work)["00_start_here"][0].mark == "changed"
     (work / "00_start_here.ipynb").write_text(broken)
+    os.utime(work / "00_start_here.ipynb", (time.time() + 1,) * 2)
     assert look(work)["00_start_here"][0].mark == "passed"
 
 
