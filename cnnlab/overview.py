@@ -158,7 +158,7 @@ def _state(home, exercise, file, saved):
         return State(exercise, "open", "")
     says = f"passed on {_day(record.passed)}"
     if file and file.stat().st_mtime > record.passed.timestamp() and _differs(record.code, saved):
-        return State(exercise, "changed", f"{says}; changed since, so run its check again", record)
+        return State(exercise, "changed", f"{says}; changed since", record)
     if record.failed:
         return State(exercise, "changed", f"{says}; its check failed on {_day(record.failed)}", record)
     return State(exercise, "passed", says, record)
@@ -213,7 +213,8 @@ def _sentences(overview):
     said = [f"{len(done)} of {len(every)} exercises passed: {sum(s.exercise.points for s in done):g} of "
             f"{sum(s.exercise.points for s in every):g} points. Written questions are not counted."]
     if stale := [s for s in every if s.mark == "changed"]:
-        said.append(f"Marked ~: {'; '.join(f'`{s.exercise.id}` {s.says}' for s in stale)}.")
+        said.append("Run the check again of what changed or failed since it passed, marked ~: "
+                    f"{', '.join(f'`{s.exercise.id}` ({s.exercise.slug[:2]})' for s in stale)}.")
     following = next_state(overview.states)
     if following is None:
         return [*said, "Next: nothing. Every exercise of the course has passed."]

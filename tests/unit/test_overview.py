@@ -99,7 +99,8 @@ def test_what_was_changed_after_it_passed_says_so_and_comes_next(work, code):
     records.note(work, "brighten", BRIGHTEN, True)
     save(work, "brighten", code)
     said = shown(work)
-    assert "0 of 1  ~" in said and "changed since, so run its check again" in said
+    assert "0 of 1  ~" in said and "since it passed, marked ~: `brighten` (00)." in said
+    assert "; changed since" in shown(work, "00")
     assert said.endswith("Next: `brighten`, in `00_start_here.ipynb`.")
 
 
@@ -113,7 +114,7 @@ def test_a_check_that_failed_after_it_passed_is_told(work):
     records.note(work, "brighten", BRIGHTEN, True)
     save(work, "brighten", BRIGHTEN)
     records.note(work, "brighten", BRIGHTEN, False)
-    assert "its check failed on" in shown(work) and "0 of 1  ~" in shown(work)
+    assert "its check failed on" in shown(work, "00") and "0 of 1  ~" in shown(work)
 
 
 @pytest.mark.parametrize("broken", ["", "not JSON", '{"cells": 3}', "[]"])
