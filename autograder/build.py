@@ -1,4 +1,4 @@
-"""Build what is not written by hand: notebooks/ from solutions/, cnnlab/exercises/ from the entries, outline and map."""
+"""Build what is not written by hand: notebooks/ from solutions/, cnnlab/exercises/ from the entries, outline, map."""
 
 from __future__ import annotations
 

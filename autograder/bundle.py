@@ -71,7 +71,7 @@ def package(name: str) -> dict[str, bytes]:
     """The files of a package of this repository, by their path."""
     root = sources.ROOT
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted((root / name).rglob("*"))
-            if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(root).parts)}
+            if path.is_file() and not any(p.startswith((".", "__pycache__")) for p in path.relative_to(root).parts)}
 
 
 def requirements() -> str:

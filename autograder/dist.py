@@ -35,7 +35,7 @@ def build(folder: Path) -> list[Path]:
 
 def student() -> dict[str, bytes]:
     """What the wheel of cnnlab is made from: as the bundle, with the notebooks in the package."""
-    return {name.replace("notebooks/", "cnnlab/notebooks/", 1) if name.startswith("notebooks/") else name: content
+    return {f"cnnlab/{name}" if name.startswith("notebooks/") else name: content
             for name, content in bundle.contents().items()}
 
 

@@ -44,8 +44,10 @@ class Notebook:
 @cache
 def notebooks() -> tuple[Notebook, ...]:
     """Every notebook of the course, in order."""
-    return tuple(Notebook(slug, about["title"], tuple(Exercise(name, slug, **e) for name, e in about["exercises"].items()))
-                 for slug, about in json.loads(FILE.read_text(encoding="utf-8")).items())
+    course = json.loads(FILE.read_text(encoding="utf-8"))
+    return tuple(Notebook(slug, about["title"], tuple(
+        Exercise(name, slug, **rest) for name, rest in about["exercises"].items()))
+                 for slug, about in course.items())
 
 
 def exercise(name: str) -> Exercise:

@@ -206,8 +206,8 @@ def _details(notebook, states, unfolded):
 
 def _sentences(overview):
     if not overview.states:
-        return ["There are no notebooks of the course here, so there is no progress to show. Checks note what passed beside "
-                "the notebooks: ask in their folder, or name it with `python -m cnnlab progress --folder FOLDER`."]
+        return ["There are no notebooks of the course here, so there is no progress to show. Checks note what passed "
+                "beside them: ask in their folder, or name it with `python -m cnnlab progress --folder FOLDER`."]
     every = [s for states in overview.states.values() for s in states]
     done = [s for s in every if s.mark == "passed"]
     said = [f"{len(done)} of {len(every)} exercises passed: {sum(s.exercise.points for s in done):g} of "

@@ -44,8 +44,8 @@ def reset(exercise: str) -> None:
               or re.search(rf"^(def|class) {about.function}\b", running, re.MULTILINE))
     if not is_own:
         print(f"Nothing was changed, as a cell can replace its own text only. Write `{call}` into the cell "
-              f"of `{about.function}`, in the place of what is there, and run it. This is what that cell will hold again:\n\n"
-              f"{about.stub}")
+              f"of `{about.function}`, in the place of what is there, and run it. This is what that cell will hold "
+              f"again:\n\n{about.stub}")
         return
     file = records.notebook_file(here, about.slug)
     versions = {"as saved": _saved(file, about) if file else "",
@@ -82,8 +82,8 @@ def reset_file(exercise: str, file: Path) -> str:
     shutil.copy2(file, backup)
     own |= {"source": about.stub.splitlines(keepends=True), "outputs": [], "execution_count": None}
     records.write(file, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n" * text.endswith("\n"))
-    return (f"The cell of `{about.function}` in {file} is the stub again. {said}\nIf the notebook is open in JupyterLab, choose "
-            "File → Reload Notebook from Disk before you go on: what you had not saved there is then gone.")
+    return (f"The cell of `{about.function}` in {file} is the stub again. {said}\nIf the notebook is open in "
+            "JupyterLab, choose File → Reload Notebook from Disk before you go on: what you had not saved there is then gone.")
 
 
 def keep(home: Path, exercise: outline.Exercise, versions: dict[str, str]) -> Path | None:
@@ -103,8 +103,8 @@ def keep(home: Path, exercise: outline.Exercise, versions: dict[str, str]) -> Pa
 def main(argv: list[str] | None = None) -> int:
     """`python -m cnnlab reset`.  Returns 0, or 2 if it could not be done."""
     parser = argparse.ArgumentParser(prog="python -m cnnlab reset", description=(
-        "Give the cell of an exercise back as it was, in the notebook's file. The old file and the old code are kept in "
-        f"{records.FOLDER}/kept beside the notebook."))
+        "Give the cell of an exercise back as it was, in the notebook's file. The old file and the old code are kept "
+        f"in {records.FOLDER}/kept beside the notebook."))
     parser.add_argument("exercise", help="the name from its check, such as brighten")
     parser.add_argument("notebook", nargs="?", type=Path, help="the file (default: found here or in work/)")
     asked = parser.parse_args(argv)
@@ -112,7 +112,8 @@ def main(argv: list[str] | None = None) -> int:
         slug = outline.exercise(asked.exercise).slug
         file = asked.notebook or records.notebook_file(overview.workplace(None), slug)
         if file is None:
-            raise ResetError(f"There is no {slug}.ipynb here; name the file: python -m cnnlab reset {asked.exercise} FILE")
+            raise ResetError(f"There is no {slug}.ipynb here; name the file: "
+                             f"python -m cnnlab reset {asked.exercise} FILE")
         overview.say(reset_file(asked.exercise, file))
     except (ValueError, ResetError) as e:
         overview.say(str(e), sys.stderr)

@@ -27,8 +27,9 @@ def test_pip_reads_binders_file_and_finds_all_of_it_satisfied_here(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "requirements.lock", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
-    done = subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--dry-run", "--no-index",
-                           "--no-build-isolation", "-r", ".binder/requirements.txt"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--dry-run",
+                           "--no-index", "--no-build-isolation", "-r", ".binder/requirements.txt"],
+                          cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     would = re.findall(r"^Would install (.*)$", done.stdout, re.MULTILINE)
     assert would in ([], [f"cnnlab-{lock.project()['version']}"]), would  # itself, from that folder
@@ -43,7 +44,8 @@ def test_the_devcontainer_installs_what_ci_does_and_calls_a_target_that_exists()
     about = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
     assert (ROOT / ".devcontainer" / about["build"]["dockerfile"]).is_file()
     make, target = about["postCreateCommand"].split()
-    assert make == "make" and re.search(rf"^{re.escape(target)}:.*requirements\.lock", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = (ROOT / "Makefile").read_text()
+    assert make == "make" and re.search(rf"^{re.escape(target)}:.*requirements\.lock", targets, re.MULTILINE)
     python = about["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
     assert python == "${containerWorkspaceFolder}/.venv/bin/python"
     installed = (ROOT / ".devcontainer/Dockerfile").read_text().split()
@@ -63,7 +65,8 @@ def test_the_first_cell_for_a_hosted_notebook_finds_the_course_in_the_zip(archiv
     monkeypatch.delenv("PYTHONPATH", raising=False)
     code = [first_cell, "import cnnlab\nprint(cnnlab.__file__)",
             'from cnnlab import check\ncheck("brighten", lambda image, amount: image)']
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code], metadata={"kernelspec": KERNELSPEC})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code],
+                                        metadata={"kernelspec": KERNELSPEC})
     _, where, check = execute(notebook).cells
     assert where.outputs[0].text.strip() == str(tmp_path / bundle.FOLDER / "cnnlab" / "__init__.py")
     assert "brighten: 0 of 1 point" in check.outputs[0].data["text/html"]

@@ -33,7 +33,7 @@ def names(wheel):
 def test_the_wheel_for_students_is_the_bundle_and_no_more(wheels):
     student, _ = wheels
     inside = {n for n in names(student) if ".dist-info/" not in n}
-    given = {n.replace("notebooks/", "cnnlab/notebooks/", 1) if n.startswith("notebooks/") else n for n in bundle.contents()}
+    given = {f"cnnlab/{n}" if n.startswith("notebooks/") else n for n in bundle.contents()}
     assert inside == {n for n in given if n.startswith("cnnlab/")}
 
 

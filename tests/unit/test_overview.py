@@ -1,4 +1,4 @@
-"""The overview shows what passed, what changed since, and what comes next, and says so where there is nothing to show."""
+"""The overview shows what passed, what changed since, and what comes next, and says where there is nothing to show."""
 
 import json
 import os

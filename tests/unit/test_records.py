@@ -57,7 +57,8 @@ def test_a_check_that_fails_later_leaves_what_passed_and_is_noted_itself(work):
 
 
 def test_a_wrong_or_another_function_is_not_noted_nor_what_nbgrader_runs_nor_without_the_notebook(work):
-    look = 'import os\nfrom pathlib import Path\nsaid = []\nlook = lambda: said.append(list(Path(".cnnlab").glob("*/*")))'
+    look = ('import os\nfrom pathlib import Path\nsaid = []\n'
+            'look = lambda: said.append(list(Path(".cnnlab").glob("*/*")))')
     another = RIGHT.replace("brighten", "another")
     said = run(look, WRONG, f"{CHECK}\nlook()", another, 'check("brighten", another)\nlook()', RIGHT,
                'os.environ["NBGRADER_EXECUTION"] = "validate"\ncheck("brighten", brighten)\nlook()',
@@ -139,7 +140,8 @@ def test_writing_keeps_the_rights_of_a_file_and_leaves_no_other(tmp_path):
     assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o640 and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"passed": 3, "code": ""}', '{"passed": "yesterday", "code": ""}',
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"passed": 3, "code": ""}',
+                                  '{"passed": "yesterday", "code": ""}',
                                   '{"passed": "2027-01-01T00:00:00+00:00", "code": "def ("}'])
 def test_a_damaged_record_is_named(tmp_path, text):
     records.note(tmp_path, "brighten", "", True)

@@ -106,7 +106,7 @@ def test_in_a_notebook_the_cell_that_holds_the_function_gives_its_code_up_and_el
     _, elsewhere, here = cells(mine, RESET, f"{RESET}\n{MINE.replace('+', '*')}")
     assert elsewhere.startswith(f"Nothing was changed, as a cell can replace its own text only. Write `{RESET}`")
     assert elsewhere.endswith(STUB + "\n")
-    assert here.startswith("This cell holds the stub of `brighten` again; run it once more. Your code is kept in .cnnlab/kept/")
+    assert here.startswith("This cell holds the stub of `brighten` again; run it once more. Your code is kept in .cnn")
     (text,) = kept(file.parent)
     assert text == (f"# brighten, as saved\n{MINE}\n\n\n# brighten, as run last\n{mine}\n\n\n"
                     f"# brighten, in the cell\n{MINE.replace('+', '*')}\n")
