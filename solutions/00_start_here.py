@@ -23,7 +23,7 @@
 # %%
 import numpy as np
 
-from cnnlab import check, course, data, hint, plots
+from cnnlab import check, course, data, hint, plots, progress
 
 # %% [markdown]
 # An image is an array of numbers. This one is grey: one number per pixel, 0 for black, 1 for white. Its shape
@@ -72,7 +72,8 @@ check("brighten", brighten_too_simple)
 # ## Your turn
 #
 # Complete `brighten`: replace the line `raise NotImplementedError()`, run the cell, then run the check below it.
-# Run the check as often as you like; nothing is counted or sent anywhere.
+# Run the check as often as you like; nothing is counted or sent anywhere. When it passes, that is noted beside the
+# notebook, for you.
 
 # %% tags=["exercise:brighten"]
 def brighten(image, amount):
@@ -187,6 +188,21 @@ course.draw_map()
 # and the last two Triton as well.
 
 # %% [markdown]
+# ## What is done, and what is next
+#
+# The cell below shows which exercises of the course passed, from what their checks noted in the folder `.cnnlab` beside
+# the notebooks, and which one comes next. Time is not measured and nothing leaves your machine. Come back and run it at
+# any time; `progress("02")` lists the exercises of one notebook. Marked ~ is what you changed and saved after it passed:
+# run its check again.
+
+# %%
+progress()
+
+# %% [markdown]
+# To begin an exercise again, write `import cnnlab; cnnlab.reset("brighten")` into its cell, in the place of your code, and
+# run it: the cell becomes what it was at first, and your code is kept in `.cnnlab/kept`. Any other cell only shows it.
+
+# %% [markdown]
 # ## Summary
 #
 # | to do | how |
@@ -196,6 +212,8 @@ course.draw_map()
 # | test an exercise | run its `check("id", function)` |
 # | get help | `hint("id")`, up to four times |
 # | see your points | the first line of its check |
+# | see what is done and what is next | `progress()` |
+# | begin an exercise again | `cnnlab.reset("id")`, in its cell |
 # | hand in | save, then *Submit* or give the file to your instructor |
 
 # %% [markdown]
