@@ -1321,11 +1321,11 @@ draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_co
 # - **P**: 3 → 32 channels on 512×512 pixels, 3×3, stride 2, padding 1, measured 400 µs;
 # - **Q**: 512 → 512 channels on 8×8 pixels, 3×3, padding 1, measured 40 µs.
 #
-# Each is followed by a ReLU in a kernel of its own, which is included. The clock was read before and after a loop
-# of 100 calls, after a warm-up.
+# Each is followed by a ReLU in a kernel of its own, included. The clock was read before and after a loop of 100
+# calls, after a warm-up.
 #
 # For each layer give intensity and floor, and what limits it. Which optimisations would you try first, and what can
-# each give at most, in numbers? What would you ask about the measurement? A dozen sentences are enough.
+# each give at most, in numbers? What would you ask about the measurement? Ten sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
