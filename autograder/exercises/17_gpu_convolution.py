@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
-from autograder.exercises.draws import ints, quarters
+from autograder.exercises.draws import ints
 from cnnlab.kernels import obstacle, tl, triton
 from cnnlab.probes import strided
 
