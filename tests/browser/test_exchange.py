@@ -133,10 +133,10 @@ def grade(page, address, course):
     press(page, row, "autograde", f"Successfully autograded '{SLUG}'")
     row.get_by_text("needs manual grading").wait_for()
 
-    page.get_by_role("link", name="Manual Grading").click()
-    page.get_by_role("link", name=SLUG).click()
-    page.get_by_role("link", name=SLUG).last.click()
-    page.get_by_role("link", name="Submission #1").click()
+    for link, address_of in (("Manual Grading", "**/gradebook"), (SLUG, f"**/gradebook/{SLUG}"),
+                             (SLUG, f"**/gradebook/{SLUG}/{SLUG}"), ("Submission #1", "**/formgrader/submissions/**")):
+        page.get_by_role("link", name=link).last.click()
+        page.wait_for_url(address_of)
     page.wait_for_function("window.formgrader?.grades?.loaded && formgrader.comments?.loaded")  # it would empty the boxes
     for box, text in (("#written_changed_input", "1.5"), ("#written_changed_input-comment", COMMENT)):
         with page.expect_response(lambda r: r.request.method == "PUT"):
@@ -147,6 +147,9 @@ def grade(page, address, course):
     row.get_by_text("graded", exact=True).wait_for()
     press(page, row, "generate-feedback", f"Successfully generated feedback for '{SLUG}'")
     press(page, row, "release-feedback", f"Successfully released feedback for '{SLUG}'")
+    (graded,) = course.rows()
+    assert (graded.score, graded.max_score, graded.by_hand) == (2.5, 3, 0)
+    assert "room=warm" in (course.root / "logs" / graded.student / f"{SLUG}.log").read_text()
 
 
 def read_feedback(page):
