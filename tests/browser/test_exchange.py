@@ -24,7 +24,8 @@ def machine(tmp_path, monkeypatch):
     """A machine with an exchange, set up as docs/instructor.md says, on which a course has released a notebook."""
     settings = tmp_path / "etc"  # stands for /etc/jupyter
     settings.mkdir()
-    (settings / "nbgrader_config.py").write_text(f"c = get_config()\nc.Exchange.root = {str(tmp_path / 'exchange')!r}\n")
+    exchange = str(tmp_path / "exchange")
+    (settings / "nbgrader_config.py").write_text(f"c = get_config()\nc.Exchange.root = {exchange!r}\n")
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(settings))
     homes = [tmp_path / who for who in ("instructor", "student")]
     for home in homes:
@@ -112,7 +113,9 @@ def fetch_and_work(page):
     check.get_by_text("✓ brighten: 1 of 1 point").wait_for()
     question = page.locator(".jp-MarkdownCell").filter(has_text="Write your answer here").first
     question.dblclick()
-    write(page, question, ANSWER)
+    question.locator(".cm-line").filter(has_text="Write your answer here").click(click_count=3)
+    page.keyboard.insert_text(ANSWER)
+    page.keyboard.press("Shift+Enter")
     photograph(page, "answered")
     assert "Success! Your notebook passes all the tests." in validate(page)
 
@@ -137,7 +140,8 @@ def grade(page, address, course):
                              (SLUG, f"**/gradebook/{SLUG}/{SLUG}"), ("Submission #1", "**/formgrader/submissions/**")):
         page.get_by_role("link", name=link).last.click()
         page.wait_for_url(address_of)
-    page.wait_for_function("window.formgrader?.grades?.loaded && formgrader.comments?.loaded")  # it would empty the boxes
+    # What is typed before that is lost.
+    page.wait_for_function("window.formgrader?.grades?.loaded && formgrader.comments?.loaded")
     for box, text in (("#written_changed_input", "1.5"), ("#written_changed_input-comment", COMMENT)):
         with page.expect_response(lambda r: r.request.method == "PUT"):
             page.locator(box).fill(text)
