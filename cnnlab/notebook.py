@@ -7,7 +7,7 @@ import traceback
 
 
 def quick() -> bool:
-    """True while nbgrader grades or validates: nobody looks, so nothing moves, and what trains or is measured is tiny."""
+    """True while nbgrader grades or validates: nobody looks, so draw nothing that moves, train something tiny."""
     return bool(os.environ.get("NBGRADER_EXECUTION"))
 
 
