@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ import numpy as np
 from cnnlab import records, report
 from cnnlab.calls import Callee, Local, Outcome, Reply, run_all
 from cnnlab.compare import Difference, same
+from cnnlab.notebook import validating
 from cnnlab.probes import Probe, Raises, Shipped, load
 
 _failing: set[str] = set()  # functions whose last check failed
@@ -59,6 +61,9 @@ def check(exercise: str, answer) -> Score:
     verdict = blame_callee(judge(load(exercise), Local(answer)), Local(answer), _failing)
     if not report.in_jupyter():
         print(report.text(verdict))
+    elif validating() and verdict.shown is not None:
+        # What is on stderr is all that Validate shows of a cell; without it, it says of 0 points "passed some".
+        print(report.text(verdict), file=sys.stderr)
     records.remember(exercise, answer, verdict.shown is None)
     return Score(verdict)
 

@@ -7,8 +7,13 @@ import traceback
 
 
 def quick() -> bool:
-    """True while nbgrader grades: nobody looks, so draw nothing that moves, and train or measure something tiny."""
+    """True while nbgrader grades or validates: nobody looks, so draw nothing that moves, train something tiny."""
     return bool(os.environ.get("NBGRADER_EXECUTION"))
+
+
+def validating() -> bool:
+    """True while a student has nbgrader's *Validate* run the notebook."""
+    return os.environ.get("NBGRADER_EXECUTION") == "validate"
 
 
 def install(shell) -> None:

@@ -46,21 +46,24 @@ def page(chromium):
 
 @pytest.fixture
 def lab(tmp_path):
-    """`lab(folder)` starts JupyterLab there, as `make lab` does, and returns its address."""
+    """`lab(folder)` starts JupyterLab there, as `make lab` does, and returns its address.
+
+    home: that of who starts it, with their settings in .jupyter.
+    """
     servers = []
 
-    def start(folder: Path) -> str:
+    def start(folder: Path, home: Path = tmp_path) -> str:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
-        log = tmp_path / "lab.log"
+        log = home / "lab.log"
         with log.open("w") as out:
             servers.append(subprocess.Popen(
                 [sys.executable, "-c", "import sys; from autograder.lab import main; main(*sys.argv[1:])",
                  str(folder), "--no-browser", f"--port={port}",
                  "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"],
                 cwd=folder, stdout=out, stderr=out,
-                env=os.environ | {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}))
+                env=os.environ | {"HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / ".jupyter")}))
         address = f"http://127.0.0.1:{port}"
         for _ in range(120):
             try:

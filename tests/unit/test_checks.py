@@ -288,6 +288,17 @@ def test_in_a_terminal_the_report_is_printed_and_the_points_are_the_value(capsys
     assert capsys.readouterr().out == "✓ brighten: 1 of 1 point\n"
 
 
+def test_validate_is_told_why_an_answer_is_wrong_and_nothing_of_a_right_one(monkeypatch, capsys):
+    monkeypatch.setattr(report, "in_jupyter", lambda: True)
+    for execution, said in (("validate", "✗ brighten: 0 of 1 point"), ("autograde", ""), ("", "")):
+        monkeypatch.setenv("NBGRADER_EXECUTION", execution)
+        check("brighten", lambda image, amount: image + amount)
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(said) and bool(err) == bool(said)
+        check("brighten", lambda image, amount: np.clip(image + amount, 0, 1))
+        assert capsys.readouterr() == ("", "")
+
+
 def test_a_wrong_function_that_is_called_gets_the_blame_until_it_is_right(monkeypatch, capsys):
     def brighten(image, amount):
         return image
