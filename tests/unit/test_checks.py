@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab import calls, check, checks, hint, report
+from cnnlab import calls, check, checks, hint, records, report
 from cnnlab.calls import Local
 from cnnlab.checks import Score, judge
 from cnnlab.probes import Probe, Shipped, load
