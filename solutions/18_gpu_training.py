@@ -581,7 +581,7 @@ class HandLayer(nn.Module):
     def gradients(self, x, dy):
         """The gradients for x, weight and bias."""
         inputs = x.clone().requires_grad_(), self.weight, self.bias
-        grads = torch.autograd.grad(self(inputs[0]), inputs, dy, allow_unused=True)
+        grads = torch.autograd.grad((self(inputs[0]) * dy).sum(), inputs, allow_unused=True)
         return tuple("nothing" if g is None else g for g in grads)
 
 # %% [markdown]
@@ -597,19 +597,19 @@ class TriedLayer(HandLayer):
         x = x.clone().requires_grad_("x" in wanted.split())
         self.weight.requires_grad_("weight" in wanted.split())
         self.bias.requires_grad_("bias" in wanted.split())
-        y = self(x)
+        total = (self(x) * dy).sum()
         self.ops.ran.clear()
-        y.backward(dy)
+        total.backward()
         return " and ".join(sorted(self.ops.ran)) or "nothing"
 
     def changed_in_between(self, x, dy):
         """What backward does if x has been changed in place since forward."""
         self.weight.requires_grad_()
         x = x.clone()
-        y = self(x)
+        total = (self(x) * dy).sum()
         x.add_(1)
         try:
-            y.backward(dy)
+            total.backward()
         except RuntimeError:
             return "refused"
         return "gradients of another x"
@@ -715,12 +715,6 @@ class KernelOperations(Operations):
 # compared with torch's.
 
 # %%
-torch.manual_seed(0)
-tried = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in ((2, 3, 5, 4), (4, 3, 3, 3), (4,))]
-gradcheck_passes = torch.autograd.gradcheck(lambda *v: Convolve.apply(*v, 2, 1, Operations()), tried)
-print("gradcheck with torch's operations:", gradcheck_passes)
-
-
 def worst_difference(stride, padding):
     """Our kernels against torch: the largest difference of y, dx, dw, db, relative to the largest value."""
     layer = HandConv2d(3, 5, 3, stride, padding, KernelOperations()).to(DEVICE)
@@ -732,8 +726,11 @@ def worst_difference(stride, padding):
     return max(float(((a - b).abs().max() / b.abs().max()).detach()) for a, b in pairs)
 
 # %%
+torch.manual_seed(0)
+tried = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in ((2, 3, 5, 4), (4, 3, 3, 3), (4,))]
+gradcheck_passes = torch.autograd.gradcheck(lambda *v: Convolve.apply(*v, 2, 1, Operations()), tried)
+print("gradcheck with torch's operations:", gradcheck_passes)
 if not obstacle():
-    torch.manual_seed(0)
     differences = {(stride, padding): worst_difference(stride, padding) for stride, padding in ((1, 1), (2, 0), (2, 1))}
     print({f"stride {s}, padding {p}": f"{d:.1g}" for (s, p), d in differences.items()})
 
@@ -928,6 +925,7 @@ def end_of_block(z, scale, shift, skip):
     return torch.relu(z * scale + shift + skip)
 
 
+# %%
 if not quick():
     torch.compile(end_of_block, backend=show)(*torch.randn(4, 2, 3))
     print("torch.compile sees:", seen_operations)
@@ -1110,29 +1108,22 @@ check("shard", shard)
 # batch? Also if the shares are of different sizes?
 
 # %%
+def gradient_of(net, images, labels):
+    """The gradient of the mean loss on these images, as one vector."""
+    loss = F.cross_entropy(net(images), labels)
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, net.parameters())])
+
+# %%
 torch.manual_seed(3)
 judge = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).double()
 batch, answers = normalise(pixels[:12]).double(), torch.from_numpy(labels[:12])
-
-
-def gradient_of(part):
-    """The gradient of the mean loss on a part of the batch, as one vector."""
-    loss = F.cross_entropy(judge(batch[part]), answers[part])
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, judge.parameters())])
-
-
-def distance(g):
-    """How far from the gradient of the whole batch, in parts of its length."""
-    return float(((g - whole).norm() / whole.norm()).detach())
-
-
-whole = gradient_of(slice(None))
-equal = [gradient_of(shard(torch.arange(12), rank, 3)) for rank in range(3)]
+whole = gradient_of(judge, batch, answers)
+equal = [gradient_of(judge, batch[at], answers[at]) for at in (shard(torch.arange(12), rank, 3) for rank in range(3))]
 sizes = [7, 3, 2]
-unequal = [gradient_of(part) for part in torch.arange(12).split(sizes)]
+unequal = [gradient_of(judge, batch[at], answers[at]) for at in torch.arange(12).split(sizes)]
 averages = {"3 shares of 4, averaged": sum(equal) / 3, "shares of 7, 3, 2, averaged": sum(unequal) / 3,
             "shares of 7, 3, 2, weighted": sum(n / 12 * g for n, g in zip(sizes, unequal))}
-averages = {name: distance(g) for name, g in averages.items()}
+averages = {name: float((g - whole).norm() / whole.norm()) for name, g in averages.items()}
 print(*(f"{name:28} off by {d:.1g}" for name, d in averages.items()), sep="\n")
 
 # %% [markdown]

@@ -372,10 +372,10 @@ GRAD_WEIGHT = Exercise(
     probes=[grad_weight_probe(20, (1, 2, 3, 1, 1, 1, 2, 1, 0), (2, 1, 4),
                               dy=np.float32([1, 0, 2, -1]).reshape(1, 2, 2, 1),
                               x=np.float32([1, 2, 3, 4, 0, 5]).reshape(1, 2, 3, 1)),
-            grad_weight_probe(22, (2, 4, 6, 2, 3, 2, 3, 1, 0)),
-            grad_weight_probe(24, (2, 5, 6, 3, 5, 3, 2, 2, 1)),
+            grad_weight_probe(22, (2, 3, 6, 2, 3, 2, 3, 1, 0), (16, 4, 16)),
+            grad_weight_probe(24, (2, 5, 6, 3, 5, 3, 2, 2, 1), (16, 8, 16)),
             grad_weight_probe(26, (1, 4, 5, 2, 2, 2, 2, 1, 1), (8, 2, 16), np.float16, 60)],
-    random=lambda rng: grad_weight_probe(some(rng, 0, 1 << 30), random_sizes(rng)),
+    random=lambda rng: grad_weight_probe(some(rng, 0, 1 << 30), random_sizes(rng), (32, 8, 16)),
     mistakes=mistakes_of(
         grad_weight_slips,
         no_mask="Lanes beyond the last pixel or the last column are not masked, and read after the end of the "  # 115
@@ -753,10 +753,10 @@ GRAD_INPUT = Exercise(
     oracle=grad_input,
     probes=[grad_input_probe(40, (1, 1, 6, 1, 1, 1, 3, 2, 0), (8, 1, 1), dy=np.float32([1, -2]).reshape(1, 1, 2, 1),
                              weight=np.float32([1, 2, 3]).reshape(1, 3, 1, 1)),
-            grad_input_probe(42, (2, 4, 5, 3, 2, 3, 2, 1, 0), (16, 4, 2)),
-            grad_input_probe(44, (2, 5, 4, 2, 5, 3, 2, 2, 1), (16, 2, 4)),
+            grad_input_probe(42, (2, 4, 5, 3, 2, 2, 3, 1, 0), (32, 4, 2)),
+            grad_input_probe(44, (2, 5, 4, 2, 5, 3, 2, 2, 1), (32, 2, 4)),
             grad_input_probe(46, (1, 3, 4, 2, 3, 2, 2, 1, 1), (16, 2, 4), np.float16, 60)],
-    random=lambda rng: grad_input_probe(some(rng, 0, 1 << 30), random_sizes(rng), (16, 4, 4)),
+    random=lambda rng: grad_input_probe(some(rng, 0, 1 << 30), random_sizes(rng), (32, 4, 8)),
     mistakes=[
         *mistakes_of(
             grad_input_slips,
@@ -956,15 +956,15 @@ def max_pool_probe(x, size, stride, dy=None, block=16, seed=0):
 def random_max_pool(rng):
     size, stride = [(2, 1), (3, 2), (2, 2), (3, 1), (2, 3)][some(rng, 0, 4)]
     H, W, seed = size + some(rng, 1, 3), size + stride + some(rng, 1, 3), some(rng, 0, 1 << 30)
-    return max_pool_probe(ints(seed, some(rng, 1, 3), H, W, most=9), size, stride, seed=seed + 1)
+    return max_pool_probe(ints(seed, some(rng, 1, 3), H, W, most=9), size, stride, block=64, seed=seed + 1)
 
 
 MAX_POOL_BACKWARD = Exercise(
     id="max_pool_backward_kernel", points=3, forbidden=FORBIDDEN_TORCH,
     oracle=max_pool_backward,
     probes=[max_pool_probe(np.float32([[[1, 5, 2], [0, 3, 4]]]), 2, 1, np.float32([[[2, 3]]]), 8),
-            max_pool_probe(ints(50, 2, 5, 7, most=9), 3, 2, seed=51),
-            max_pool_probe(ints(52, 3, 4, 6, most=9), 2, 3, seed=53),
+            max_pool_probe(ints(50, 2, 5, 7, most=9), 3, 2, block=32, seed=51),
+            max_pool_probe(ints(52, 3, 4, 6, most=9), 2, 3, block=64, seed=53),
             max_pool_probe(ints(54, 1, 5, 6, most=9), 3, 1, seed=55)],
     random=random_max_pool,
     mistakes=[
@@ -1059,25 +1059,25 @@ class HandLayer(nn.Module):
 
     def gradients(self, x, dy):
         inputs = x.clone().requires_grad_(), self.weight, self.bias
-        grads = torch.autograd.grad(self(inputs[0]), inputs, dy, allow_unused=True)
+        grads = torch.autograd.grad((self(inputs[0]) * dy).sum(), inputs, allow_unused=True)
         return tuple("nothing" if g is None else g for g in grads)
 
     def runs(self, x, dy, wanted):
         x = x.clone().requires_grad_("x" in wanted.split())
         self.weight.requires_grad_("weight" in wanted.split())
         self.bias.requires_grad_("bias" in wanted.split())
-        y = self(x)
+        total = (self(x) * dy).sum()
         self.ops.ran.clear()
-        y.backward(dy)
+        total.backward()
         return " and ".join(sorted(self.ops.ran)) or "nothing"
 
     def changed_in_between(self, x, dy):
         self.weight.requires_grad_()
         x = x.clone()
-        y = self(x)
+        total = (self(x) * dy).sum()
         x.add_(1)
         try:
-            y.backward(dy)
+            total.backward()
         except RuntimeError:
             return "refused"
         return "gradients of another x"
