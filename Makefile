@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading bench-layers lock clean
+.PHONY: help demo lab build solutions test check-exercises check-hostile bench-grading bench-layers bench-gpu-conv bench-gpu-training lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -37,6 +37,12 @@ bench-grading: .venv/ready  ## how fast grading is, beside plain nbgrader (some 
 
 bench-layers: .venv/ready  ## how fast cnnlab.layers is, beside torch (some minutes)
 	@$(BIN)/python -m benchmarks.layers
+
+bench-gpu-conv: .venv/ready  ## how fast the kernels of solutions/gpu are, beside cuDNN (needs a GPU; --floors does not)
+	@$(BIN)/python -m benchmarks.gpu_conv
+
+bench-gpu-training: .venv/ready  ## ResNet-50 and VGG-16 beside torchvision's (needs a GPU and torchvision)
+	@$(BIN)/python -m benchmarks.gpu_training
 
 lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions that fit
 	@$(BIN)/python -m autograder.lock

@@ -24,7 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cnnlab import launch, modules
+from cnnlab import language, launch, modules
 from cnnlab.compare import Difference, compare, describe
 from cnnlab.notebook import name_of
 from cnnlab.probes import Probe, strided
@@ -101,6 +101,8 @@ class Local:
         launched = any(probe.grid for probe in probes)
         if launched and not launch.is_kernel(self.function):
             return f"`{function}` is launched as a kernel: write `@triton.jit` in the line above its `def`, and no other one."
+        if launched and not launch.obstacle() and (foreign := language.problem(self.function)):
+            return foreign
         try:
             signature = inspect.signature(_written(self.function))
         except (TypeError, ValueError):
