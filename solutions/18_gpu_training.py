@@ -658,8 +658,8 @@ class HandConv2d(TriedLayer):
 check("conv_function", HandConv2d)
 
 # %% [markdown]
-# Why `save_for_backward`, when an attribute would do? It notices changes in place, as the check has tried; it lets the
-# memory go after backward; and it does not make the tensors hold each other alive in a circle.
+# Why `save_for_backward`, when an attribute would do? It notices changes in place, as the check has tried, and it lets
+# the memory go after backward.
 #
 # And why ask what is needed? The first layer's `dx` is the gradient of the images, which nobody wants in training, and
 # it would be a third of that layer's work.
@@ -677,35 +677,46 @@ check("conv_function", HandConv2d)
 # **Predict.** With which padding? For a 3×3 kernel that runs with padding 1, and for one without padding?
 
 # %%
+# In the interpreter a large tile costs hardly more than a small one.
+PIXELS, CHANNELS = (64, 32) if DEVICE == "cuda" else (256, 32)
+
+
+def launch_grad_input(dy, weight, size, stride, padding):
+    """dx (N, C, H, W), H and W = size, from dy (N, K, P, Q) and weight (K, C, R, S), by your kernel."""
+    (N, K, P, Q), (_, C, R, S), (H, W) = dy.shape, weight.shape, size
+    dx, M = torch.empty((N, H, W, C), device=dy.device), N * H * W
+    grad_input_kernel[triton.cdiv(M, PIXELS), triton.cdiv(C, CHANNELS)](
+        dy.permute(0, 2, 3, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous(), dx, M, H, W, C, K, P, Q, R, S,
+        stride, padding, BLOCK_M=PIXELS, BLOCK_C=CHANNELS, BLOCK_K=16)
+    return dx.permute(0, 3, 1, 2)                                        # channels-last in memory
+
+
+def launch_grad_weight(dy, x, kernel_size, stride, padding):
+    """dw (K, C, R, S), R and S = kernel_size, from dy (N, K, P, Q) and x (N, C, H, W), by your kernel."""
+    (N, K, P, Q), (_, C, H, W), (R, S) = dy.shape, x.shape, kernel_size
+    dw = torch.empty((R, S, C, K), device=dy.device)
+    grad_weight_kernel[triton.cdiv(R * S * C, 64), triton.cdiv(K, CHANNELS)](
+        dy.permute(0, 2, 3, 1).contiguous(), x.permute(0, 2, 3, 1).contiguous(), dw, N * P * Q, H, W, C, K, P, Q, R, S,
+        stride, padding, BLOCK_J=64, BLOCK_K=CHANNELS, BLOCK_M=PIXELS)
+    return dw.permute(3, 2, 0, 1)
+
+# %%
 class KernelOperations(Operations):
     """The same by this notebook's kernels, in float32; forward at a stride over 1 is torch's."""
-
-    # In the interpreter a large tile costs hardly more than a small one.
-    PIXELS, CHANNELS = (64, 32) if DEVICE == "cuda" else (256, 32)
 
     def forward(self, x, weight, bias, stride, padding):
         R, S = weight.shape[2:]
         if stride != 1 or R != S or padding >= R:
             return super().forward(x, weight, bias, stride, padding)
-        size = (x.shape[2] + 2 * padding - R + 1, x.shape[3] + 2 * padding - S + 1)
+        size = x.shape[2] + 2 * padding - R + 1, x.shape[3] + 2 * padding - S + 1
         rotated = weight.flip(2, 3).transpose(0, 1)                      # (C, K, R, S)
         return self.grad_input(x, rotated, size, 1, R - 1 - padding) + bias.view(-1, 1, 1)
 
     def grad_input(self, dy, weight, size, stride, padding):
-        (N, K, P, Q), (_, C, R, S), (H, W) = dy.shape, weight.shape, size
-        dx, M = torch.empty((N, H, W, C), device=dy.device), N * H * W
-        grad_input_kernel[triton.cdiv(M, self.PIXELS), triton.cdiv(C, self.CHANNELS)](
-            dy.permute(0, 2, 3, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous(), dx, M, H, W, C, K, P, Q, R, S,
-            stride, padding, BLOCK_M=self.PIXELS, BLOCK_C=self.CHANNELS, BLOCK_K=16)
-        return dx.permute(0, 3, 1, 2)                                    # (N, C, H, W), channels-last in memory
+        return launch_grad_input(dy, weight, size, stride, padding)
 
     def grad_weight(self, dy, x, kernel_size, stride, padding):
-        (N, K, P, Q), (_, C, H, W), (R, S) = dy.shape, x.shape, kernel_size
-        dw, M = torch.empty((R, S, C, K), device=dy.device), N * P * Q
-        grad_weight_kernel[triton.cdiv(R * S * C, 64), triton.cdiv(K, self.CHANNELS)](
-            dy.permute(0, 2, 3, 1).contiguous(), x.permute(0, 2, 3, 1).contiguous(), dw, M, H, W, C, K, P, Q, R, S,
-            stride, padding, BLOCK_J=64, BLOCK_K=self.CHANNELS, BLOCK_M=self.PIXELS)
-        return dw.permute(3, 2, 0, 1)                                    # (K, C, R, S)
+        return launch_grad_weight(dy, x, kernel_size, stride, padding)
 
 # %% [markdown]
 # R − 1 − padding: 1 for the first, 2 for the second, the full convolution of notebook 05. Now the test, as it should be
@@ -804,8 +815,8 @@ ax.axvline(-25, color="0.2", linestyle="--")
 ax.set(xlim=(-60, 16), xlabel="log₂ of the absolute value", ylabel="how many")
 ax.legend(frameon=False, loc="center left")
 plt.show()
-print(f"{len(gradients):,} gradients that are not 0, up to {largest:.2g}. Of these become 0:",
-      ", ".join(f"{name} {share:.1%}" for name, share in lost.items()))
+print(f"{len(gradients):,} gradients that are not 0, up to {largest:.2g}. Of these become 0, in")
+print(", ".join(f"{name} {share:.1%}" for name, share in lost.items()))
 
 # %% [markdown]
 # Grey: two thirds of the gradients lie below $2^{-25}$ and become 0 in float16, and nearly all others lose digits. The

@@ -19,6 +19,9 @@ from cnnlab.kernels import obstacle, tl, triton
 from cnnlab.launch import interpreted
 from cnnlab.probes import strided
 
+# A kernel can call no library; and to watch for one slows the interpreter down several times.
+NOTHING = ()
+
 POISON = -99.0  # what the written tensors hold before
 
 
@@ -170,7 +173,7 @@ def random_relu_bias(rng):
 
 
 RELU_BIAS_BACKWARD = Exercise(
-    id="relu_bias_backward", points=2, forbidden=FORBIDDEN_TORCH,
+    id="relu_bias_backward", points=2, forbidden=NOTHING,
     oracle=relu_bias_backward,
     probes=[relu_bias_probe(np.float32([[1, 2], [-3, 4], [5, -6]]), np.float32([[3, 0], [1, -1], [2, 4]]), 2),
             relu_bias_probe(ints(1, 7, 3), ints(2, 7, 3, most=2), 4),
@@ -367,7 +370,7 @@ def random_sizes(rng):
 
 
 GRAD_WEIGHT = Exercise(
-    id="grad_weight_kernel", points=4, forbidden=FORBIDDEN_TORCH,
+    id="grad_weight_kernel", points=4, forbidden=NOTHING,
     oracle=grad_weight,
     probes=[grad_weight_probe(20, (1, 2, 3, 1, 1, 1, 2, 1, 0), (2, 1, 4),
                               dy=np.float32([1, 0, 2, -1]).reshape(1, 2, 2, 1),
@@ -539,9 +542,9 @@ def random_partial(rng):
 
 
 PARTIAL_SUMS = Exercise(
-    id="partial_sums_kernel", points=3, forbidden=FORBIDDEN_TORCH,
+    id="partial_sums_kernel", points=3, forbidden=NOTHING,
     oracle=partial_sums,
-    probes=[partial_probe(np.float32([[1], [2], [-1], [3], [1]]), np.float32([[2, 0], [1, 1], [4, 2], [0, 1], [5, -1]]),
+    probes=[partial_probe(np.float32([[1], [2], [-1], [3], [1]]), np.float32([[2, 0], [1, 1], [3, 1], [0, 1], [5, -1]]),
                           3, 2, (2, 1, 2)),
             partial_probe(ints(30, 11, 3), ints(31, 11, 5), 6, 2),
             partial_probe(ints(32, 9, 5), ints(33, 9, 2), 5, 3),
@@ -676,7 +679,8 @@ def grad_input_slips(dy, weight, dx, M, H, W, C, K, P, Q, R, S, stride, padding,
 
 @triton.jit
 def grad_input_stamped(dy, weight, dx, M, H, W, C, K, P, Q, R, S, stride, padding,
-                       BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr):
+                       BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
+                       SLIP: tl.constexpr = ""):
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)                # a mistake: output pixels
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     n, p, q = m // (P * Q), m // Q % P, m % Q
@@ -692,8 +696,12 @@ def grad_input_stamped(dy, weight, dx, M, H, W, C, K, P, Q, R, S, stride, paddin
                 total += tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision="ieee")
             h, w = p * stride - padding + r, q * stride - padding + s
             inside = (m < pixels) & (h >= 0) & (h < H) & (w >= 0) & (w < W)
-            tl.atomic_add(dx + ((n * H + h) * W + w)[:, None] * C + c[None, :], total,
-                          inside[:, None] & (c < C)[None, :])
+            there = dx + ((n * H + h) * W + w)[:, None] * C + c[None, :]
+            if SLIP == "stamped":
+                tl.atomic_add(there, total, inside[:, None] & (c < C)[None, :])
+            else:
+                tl.store(there, tl.load(there, inside[:, None] & (c < C)[None, :], other=0.0) + total,
+                         inside[:, None] & (c < C)[None, :])
 
 
 @triton.jit
@@ -749,7 +757,7 @@ def grad_input_probe(seed, sizes, block=(8, 4, 4), dtype=np.float32, most=4, dy=
 
 
 GRAD_INPUT = Exercise(
-    id="grad_input_kernel", points=4, forbidden=FORBIDDEN_TORCH,
+    id="grad_input_kernel", points=4, forbidden=NOTHING,
     oracle=grad_input,
     probes=[grad_input_probe(40, (1, 1, 6, 1, 1, 1, 3, 2, 0), (8, 1, 1), dy=np.float32([1, -2]).reshape(1, 1, 2, 1),
                              weight=np.float32([1, 2, 3]).reshape(1, 3, 1, 1)),
@@ -788,9 +796,13 @@ GRAD_INPUT = Exercise(
             first_filters="Only the first BLOCK_K filters count. The sum runs over all K.",
             overwritten="The product replaces what was there. All (r, s) and all filters are added up.",  # 44
             float16_sum="The sum is kept in float16. Keep it in float32."),  # 123
-        Mistake("stamped", "Each output adds to the pixels of its window, on top of what `dx` held before. Let each "
-                "pixel gather: then it is written once, whatever was there, and nobody else writes to it.",  # 121
-                grad_input_stamped),
+        *mistakes_of(
+            grad_input_stamped,
+            stamped="Each output adds to the pixels of its window, on top of what `dx` held before. Let each "  # 121
+                    "pixel gather: then it is written once, whatever was there, and nobody else writes to it.",
+            stamped_without_atomics="Each output adds to the pixels of its window: it reads what is there and writes "
+                                    "it back. Windows overlap, so lanes and programs do so at the same time. A barrier "
+                                    "would not help between programs. Let each pixel gather."),  # 121, 122
     ],
     alternatives=[grad_input_by_windows, grad_input_by_sums],
     hints=[
@@ -960,7 +972,7 @@ def random_max_pool(rng):
 
 
 MAX_POOL_BACKWARD = Exercise(
-    id="max_pool_backward_kernel", points=3, forbidden=FORBIDDEN_TORCH,
+    id="max_pool_backward_kernel", points=3, forbidden=NOTHING,
     oracle=max_pool_backward,
     probes=[max_pool_probe(np.float32([[[1, 5, 2], [0, 3, 4]]]), 2, 1, np.float32([[[2, 3]]]), 8),
             max_pool_probe(ints(50, 2, 5, 7, most=9), 3, 2, block=32, seed=51),

@@ -84,8 +84,8 @@ def test_back_through_a_maximum(nb, seed, size, stride, more):
     winner = (at // w - stride * torch.arange(P)[:, None]) * size + at % w - stride * torch.arange(Q)
     dx = torch.full(x.shape, np.nan)
     with watch():
-        nb["max_pool_backward_kernel"][(-(-x.numel() // 64),)](dy, winner.int(), dx, x.numel(), h, w, P, Q, size, stride,
-                                                               BLOCK=64)
+        nb["max_pool_backward_kernel"][(-(-x.numel() // 64),)](
+            dy, winner.int(), dx, x.numel(), h, w, P, Q, size, stride, BLOCK=64)
     torch.testing.assert_close(dx, x.grad)
 
 
@@ -171,7 +171,8 @@ def test_a_step_with_loss_scaling_is_gradscalers(nb, seed, good, overflow):
     if overflow:
         gradient[seed % 4] = (math.inf, math.nan)[seed % 2]
     parameter = torch.nn.Parameter(weights.clone())
-    scaler, optimiser = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3), torch.optim.SGD([parameter], 0.5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
+    optimiser = torch.optim.SGD([parameter], 0.5)
     for last in (False,) * good + (True,):
         given_here = gradient if last else torch.zeros_like(gradient)
         parameter.grad = None
@@ -192,7 +193,8 @@ def test_channels_are_side_by_side_and_stay_so(nb):
 
 
 def test_passes_and_launches(nb):
-    assert nb["passes"] == {"each by itself": 9, "fused": 3} and nb["seen_operations"] == ["mul", "add", "add_1", "relu"]
+    assert nb["passes"] == {"each by itself": 9, "fused": 3}
+    assert nb["seen_operations"] == ["mul", "add", "add_1", "relu"]
     assert nb["step_operations"] == pytest.approx(0.16e9, rel=0.01) and nb["arithmetic_us"] < 0.2
     assert 50 <= len(nb["counted"].names) <= 90 and nb["launches_us"] > 1000 * nb["arithmetic_us"]
     assert sum(p.numel() for p in nb["lenet"]().parameters()) == 61_706
