@@ -18,6 +18,7 @@
 
 # %%
 import math
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -108,7 +109,8 @@ for layer, sizes in LAYERS.items():
 #
 # Where y is positive, so was the sum before the ReLU. So y is all that must be kept, and the next layer keeps it
 # anyway, as its x.
-#
+
+# %% [markdown]
 # No two programs may write the same place. Here a program has BLOCK_K columns for itself, goes through **all** rows, a
 # piece of BLOCK_M at a time, and is the only one to write its entries of `db`.
 
@@ -275,22 +277,22 @@ plt.show()
 @triton.jit
 def impatient_kernel(x, part, out, n, BLOCK: tl.constexpr):
     z = tl.program_id(0)
-    i = z * BLOCK + tl.arange(0, BLOCK)
-    tl.store(part + z, tl.sum(tl.load(x + i, i < n, other=0.0), axis=0))
+    at = tl.arange(0, BLOCK) + BLOCK * z
+    tl.store(part + z, tl.sum(tl.load(x + at, at < n, other=0.0), axis=0))
     if z == tl.num_programs(0) - 1:                                      # the last program adds the partial sums up
         tl.store(out, tl.sum(tl.load(part + tl.arange(0, 4)), axis=0))
 
 
 @triton.jit
 def hasty_kernel(x, out, n, BLOCK: tl.constexpr):
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(out, tl.load(out) + tl.sum(tl.load(x + i, i < n, other=0.0), axis=0))
+    at = tl.arange(0, BLOCK) + BLOCK * tl.program_id(0)
+    tl.store(out, tl.load(out) + tl.sum(tl.load(x + at, at < n, other=0.0), axis=0))
 
 
 @triton.jit
 def atomic_kernel(x, out, n, BLOCK: tl.constexpr):
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.atomic_add(out, tl.sum(tl.load(x + i, i < n, other=0.0), axis=0))
+    at = tl.arange(0, BLOCK) + BLOCK * tl.program_id(0)
+    tl.atomic_add(out, tl.sum(tl.load(x + at, at < n, other=0.0), axis=0))
 
 # %% [markdown]
 # Three ways to add up 13 numbers, 4 to a program: "impatient" lets the last program add the partial sums, "hasty" lets
@@ -314,7 +316,7 @@ def under_watch(kernel, *tensors):
 if not obstacle() and DEVICE == "cpu":                                   # the watch looks at the interpreter
     races = {kernel.__name__: under_watch(kernel, *[torch.zeros(4)] * (kernel is impatient_kernel), torch.zeros(1))
              for kernel in (impatient_kernel, hasty_kernel, atomic_kernel)}
-    print(*(f"{name}: {says}" for name, says in races.items()), sep="\n\n")
+    print(*(textwrap.fill(f"{name}: {says}", 110) for name, says in races.items()), sep="\n\n")
 
 # %% [markdown]
 # Without the watch all three give 91 in the interpreter, because it runs one program after the other. On a GPU
@@ -342,10 +344,12 @@ print(f"{len(sums)} orders, {len(different)} different sums, from {different[0]:
 # kernels.) A workspace has a fixed order, costs its memory, and one launch more.
 
 # %% [markdown]
+# A **1×1 convolution** shows split-K best: the matrix of windows is x itself, and there is no address arithmetic.
+
+# %% [markdown]
 # ### Exercise: partial sums
 #
-# For a 1×1 convolution the matrix of windows is x itself, so there is no address arithmetic, and split-K can be seen
-# clearly. Write `partial_sums_kernel`. The grid is (C / BLOCK_C, K / BLOCK_K, shares), the first two rounded up:
+# Write `partial_sums_kernel`. The grid is (C / BLOCK_C, K / BLOCK_K, shares), the first two rounded up:
 # program (a, b, z) makes, of `part[z]`, the tile with the channels from a·BLOCK_C and the filters from b·BLOCK_K on.
 #
 # $$\text{part}[z, c, k] = \sum_m x[m, c]\; \text{dy}[m, k], \qquad
@@ -406,7 +410,8 @@ for layer, sizes in LAYERS.items():
 # pixel adds up what it gets from the outputs that read it. On a GPU windows overlap, stamping programs write to the
 # same pixels, and that is the race of above, for every pixel. So one collects: a pixel is written once, by one
 # program.
-#
+
+# %% [markdown]
 # But which outputs have read pixel h? Solve $h = p \cdot \text{stride} - \text{padding} + r$ for p:
 #
 # $$p = \frac{h + \text{padding} - r}{\text{stride}}, \quad
@@ -1168,8 +1173,8 @@ together, off = F.batch_norm(features, None, None, training=True), {}
 for size in (4, 16, 64):
     by_share = torch.cat([F.batch_norm(part, None, None, training=True) for part in features.split(size)])
     off[size] = float((by_share - together).pow(2).mean().sqrt())
-print("off by (root mean square; the standard deviation of the values is 1):",
-      ", ".join(f"{value:.3f} with {size} images a process" for size, value in off.items()))
+print("root mean square of the difference; the values have a standard deviation of 1")
+print(*(f"{size:3} images a process: {value:.3f}" for size, value in off.items()), sep="\n")
 
 # %% [markdown]
 # The fewer images a process has, the noisier are its statistics: as far as batch norm is concerned, one trains with
@@ -1217,7 +1222,8 @@ for p, size in ring_bytes.items():
 # 8 batches goes as far as 8 steps on one each. At the beginning they do change, fast; therefore the rate first rises
 # along a line, the **warm-up**. So they trained ResNet-50 with 8,192 images a step, on 256 GPUs in an hour, to the same
 # error as with 256. Beyond that it got worse: the rule has its limits.
-#
+
+# %% [markdown]
 # Afterwards the rate falls: by steps of 10, as in He et al. (2016), or along half a wave of a cosine (Loshchilov and
 # Hutter, 2017).
 
@@ -1324,7 +1330,7 @@ print(f"{BY_HAND} steps on the kernels: the loss differs from the twin's by at m
 # kernels, the twin's loss is the same, to the last digit or nearly. So it does not matter who computed the gradients:
 # you, or a library on which many people have worked for ten years. It matters for how long it takes.
 
-# %% [markdown] tags=["written:scaling_up:4"]
+# %% [markdown]
 # ## In your own words
 #
 # A group trains a network on one GPU: batches of 256, learning rate 0.1, float32. It moves to 8 GPUs with DDP, 256
@@ -1332,12 +1338,13 @@ print(f"{BY_HAND} steps on the kernels: the loss differs from the twin's by at m
 #
 # 1. With the old rate, 0.1, the loss falls, but after as many *epochs* as before the error is higher. With 0.8 from the
 #    first step on, the loss is soon NaN.
-# 2. The loss of a run in float16 without loss scaling stops falling earlier than that of the float32 run.
+# 2. In float16 without loss scaling the loss stops falling earlier than in float32.
 # 3. Two runs with the same seed differ from about the hundredth step on. Somebody says: a race.
-# 4. The images of the test set do not divide by 8, and with the same weights the 8 processes report another accuracy
-#    than one does.
-#
-# For each: what is the likely cause, how would you find out, and what would you change? Two or three sentences each.
+# 4. The test images do not divide by 8. With the same weights the 8 processes report another accuracy than one.
+
+# %% [markdown] tags=["written:scaling_up:4"]
+# For each of the four: what is the likely cause, how would you find out, and what would you change? Two or three
+# sentences each.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
@@ -1397,6 +1404,8 @@ print(f"{BY_HAND} steps on the kernels: the loss differs from the twin's by at m
 # - Philippe Tillet, Hsiang-Tsung Kung and David Cox, *Triton: an intermediate language and compiler for tiled neural
 #   network computations*, MAPL 2019.
 # - Sharan Chetlur and others, *cuDNN: efficient primitives for deep learning*, 2014: implicit GEMM.
+
+# %% [markdown]
 # - Paulius Micikevicius and others, *Mixed precision training*, ICLR 2018: loss scaling and master weights.
 # - Priya Goyal and others, *Accurate, large minibatch SGD: training ImageNet in 1 hour*, 2017: scaling, warm-up, and
 #   what goes wrong with several GPUs (a list worth reading).
