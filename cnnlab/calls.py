@@ -120,7 +120,7 @@ class Local:
         return call(self.function, probe, limit, forbidden)
 
     def uses(self) -> tuple[str, ...]:
-        return tuple(name for code in _codes(self.function) for name in (*code.co_names, *code.co_freevars))
+        return tuple(name for code in codes(self.function) for name in (*code.co_names, *code.co_freevars))
 
 
 @dataclass(frozen=True)
@@ -367,7 +367,7 @@ def _is_own_stub(error, function):
     if launch.is_kernel(function):  # what the interpreter runs is made of the same lines
         return (raised.co_filename, raised.co_name) == (function.fn.__code__.co_filename, function.fn.__name__)
     # `is`: stubs look alike, and so code of different classes may be equal.
-    return any(raised is code for code in _codes(function))
+    return any(raised is code for code in codes(function))
 
 
 def _innermost(error):
@@ -381,7 +381,7 @@ def _written(function):
     return function.fn if launch.is_kernel(function) else function
 
 
-def _codes(function):
+def codes(function):
     """The code of a function, of a kernel, or of the methods of a class."""
     found = vars(function).values() if isinstance(function, type) else [_written(function)]
     return [f.__code__ for f in found if hasattr(f, "__code__")]

@@ -19,6 +19,7 @@
 # %%
 import math
 import textwrap
+from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -400,8 +401,7 @@ for layer, sizes in LAYERS.items():
 
 # %% [markdown]
 # In layer D 130 of 132 multiprocessors have work now in place of 5, for a workspace of some megabytes; in layer E 108
-# in place of 36. F has enough tiles. What this gains has to be measured: the course's own kernel in
-# `solutions/gpu/kernels` tries several numbers of shares for each layer and keeps the fastest.
+# in place of 36. F has enough tiles. What this gains has to be measured, layer by layer.
 
 # %% [markdown]
 # ## The gradient of the input
@@ -686,13 +686,19 @@ check("conv_function", HandConv2d)
 PIXELS, CHANNELS = (64, 32) if DEVICE == "cuda" else (256, 32)
 
 
+def launch(kernel, grid, *arguments, **constants):
+    """kernel[grid](*arguments, **constants), under the watch if it runs in the interpreter."""
+    with watch() if DEVICE == "cpu" else nullcontext():
+        kernel[grid](*arguments, **constants)
+
+# %%
 def launch_grad_input(dy, weight, size, stride, padding):
     """dx (N, C, H, W), H and W = size, from dy (N, K, P, Q) and weight (K, C, R, S), by your kernel."""
     (N, K, P, Q), (_, C, R, S), (H, W) = dy.shape, weight.shape, size
     dx, M = torch.empty((N, H, W, C), device=dy.device), N * H * W
-    grad_input_kernel[triton.cdiv(M, PIXELS), triton.cdiv(C, CHANNELS)](
-        dy.permute(0, 2, 3, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous(), dx, M, H, W, C, K, P, Q, R, S,
-        stride, padding, BLOCK_M=PIXELS, BLOCK_C=CHANNELS, BLOCK_K=16)
+    dy, weight = dy.permute(0, 2, 3, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous()
+    launch(grad_input_kernel, (triton.cdiv(M, PIXELS), triton.cdiv(C, CHANNELS)), dy, weight, dx, M, H, W, C, K, P, Q,
+           R, S, stride, padding, BLOCK_M=PIXELS, BLOCK_C=CHANNELS, BLOCK_K=16)
     return dx.permute(0, 3, 1, 2)                                        # channels-last in memory
 
 
@@ -700,9 +706,9 @@ def launch_grad_weight(dy, x, kernel_size, stride, padding):
     """dw (K, C, R, S), R and S = kernel_size, from dy (N, K, P, Q) and x (N, C, H, W), by your kernel."""
     (N, K, P, Q), (_, C, H, W), (R, S) = dy.shape, x.shape, kernel_size
     dw = torch.empty((R, S, C, K), device=dy.device)
-    grad_weight_kernel[triton.cdiv(R * S * C, 64), triton.cdiv(K, CHANNELS)](
-        dy.permute(0, 2, 3, 1).contiguous(), x.permute(0, 2, 3, 1).contiguous(), dw, N * P * Q, H, W, C, K, P, Q, R, S,
-        stride, padding, BLOCK_J=64, BLOCK_K=CHANNELS, BLOCK_M=PIXELS)
+    dy, x = dy.permute(0, 2, 3, 1).contiguous(), x.permute(0, 2, 3, 1).contiguous()
+    launch(grad_weight_kernel, (triton.cdiv(R * S * C, 64), triton.cdiv(K, CHANNELS)), dy, x, dw, N * P * Q, H, W, C, K,
+           P, Q, R, S, stride, padding, BLOCK_J=64, BLOCK_K=CHANNELS, BLOCK_M=PIXELS)
     return dw.permute(3, 2, 0, 1)
 
 # %%
@@ -1406,6 +1412,8 @@ print(f"{BY_HAND} steps on the kernels: the loss differs from the twin's by at m
 # - Sharan Chetlur and others, *cuDNN: efficient primitives for deep learning*, 2014: implicit GEMM.
 
 # %% [markdown]
+# On training with short numbers, large batches and many GPUs:
+#
 # - Paulius Micikevicius and others, *Mixed precision training*, ICLR 2018: loss scaling and master weights.
 # - Priya Goyal and others, *Accurate, large minibatch SGD: training ImageNet in 1 hour*, 2017: scaling, warm-up, and
 #   what goes wrong with several GPUs (a list worth reading).
@@ -1417,10 +1425,10 @@ print(f"{BY_HAND} steps on the kernels: the loss differs from the twin's by at m
 # %% [markdown]
 # ## Nineteen notebooks
 #
-# You began with an image that was too large for a fully connected layer, and ended with the kernel that trains the
-# answer to it. On the way nothing was taken from a library that you had not written once yourself, small and slow:
-# convolution, its gradients, pooling, batch norm, LeNet; then the networks of twenty years as blocks whose parameters
-# you counted; then what they see, and how they are made fast.
+# You began with an image that was too large for a fully connected layer, and end with kernels that train a convnet. On
+# the way you have written most of what a library offers for that yourself, once, small and slow: convolution, its
+# gradients, pooling, batch norm, LeNet; then the networks of twenty years as blocks whose parameters you counted; then
+# instruments to look into them, and what makes them fast.
 #
 # What the course has not shown you: detection, video, self-supervised learning, generative models, and attention
 # beyond a paragraph. Its own experiments were small, often with one seed, and said so. Little of what they show is
@@ -1433,7 +1441,7 @@ print(f"{BY_HAND} steps on the kernels: the loss differs from the twin's by at m
 #   ConvNeXt (Liu et al., 2022) and ViT (Dosovitskiy et al., 2021) are within reach.
 # - **Use it.** Take a data set of your own, a pretrained network, and everything of notebook 16 before you believe the
 #   accuracy.
-# - **Make it faster.** `solutions/gpu` holds complete kernels, readable and fast ones side by side, with their tests.
-#   Profile first, compute the floor, then change one thing.
+# - **Make it faster.** The course's repository holds complete kernels, with dilation and groups, and their tests, under
+#   `solutions/gpu`. Measure first, compute the floor, then change one thing.
 #
 # And keep the habit: predict, then run.
