@@ -38,8 +38,13 @@ def interpret_library() -> list[tuple[object, str, object]]:
              for name, value in vars(place).items() if isinstance(value, JITFunction)]
     made = {id(value): InterpretedFunction(value.fn) for _, _, value in there}
     for place, name, value in there:
-        setattr(place, name, made[id(value)])
+        setattr(place, name, _method(made[id(value)]) if place is tl.tensor else made[id(value)])
     return there
+
+
+def _method(function):
+    """As a function of Python, which a tensor's method must be: x.sum(axis=0)."""
+    return lambda *args, **kwargs: function(*args, **kwargs)
 
 
 DEVICE = _device()

@@ -291,6 +291,30 @@ def test_with_a_gpu_a_check_interprets_the_kernel_that_was_compiled_for_it():
     assert ended.returncode == 0, ended.stderr
 
 
+@triton.jit
+def column_sums(x, y, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(y + i, tl.load(x + i[:, None] * BLOCK + i[None, :]).sum(axis=0))
+
+
+LATE = """
+import triton.language
+import importlib.util, torch
+spec = importlib.util.spec_from_file_location("late", {file!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+y = torch.zeros(4)
+module.column_sums[(1,)](torch.ones(4, 4), y, BLOCK=4)
+assert y.tolist() == [4, 4, 4, 4]
+"""
+
+
+def test_a_tensors_methods_are_interpreted_also_if_triton_was_imported_before():
+    ended = subprocess.run([sys.executable, "-c", LATE.format(file=__file__)], text=True, stderr=subprocess.PIPE,
+                           env={k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"})
+    assert ended.returncode == 0, ended.stderr
+
+
 WITHOUT = """
 import sys
 sys.modules["triton"] = None
