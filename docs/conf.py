@@ -9,7 +9,7 @@ REPOSITORY = os.environ.get("CNNLAB_REPOSITORY", "")
 project = "cnnlab"
 author = "The cnnlab authors"
 copyright = "the cnnlab authors. Text and figures: CC BY 4.0; code: MIT License"
-language = "en_GB"
+language = "en"
 
 extensions = ["myst_nb"]
 nb_execution_mode = "off"  # autograder.site executes them
@@ -24,10 +24,11 @@ mathjax2_config = {
     "tex2jax": {"inlineMath": [["\\(", "\\)"]], "displayMath": [["\\[", "\\]"]], "processClass": "math",
                 "ignoreClass": "tex2jax_ignore|mathjax_ignore"},
     "HTML-CSS": {"availableFonts": [], "imageFont": None, "preferredFont": None, "webFont": "STIX-Web",
+                 "matchFontHeight": False, "scale": 112,  # nothing can be measured inside a fold
                  "linebreaks": {"automatic": True},
                  # While a font loads, MathJax 2 uses one at about:blank, which browsers now call an error.
                  "styles": {"@font-face": {"src": "local('MathJax_Blank')"}}},
-    "menuSettings": {"zoom": "None"}, "messageStyle": "none", "showMathMenu": False}
+    "menuSettings": {"zoom": "None", "inTabOrder": False}, "messageStyle": "none", "showMathMenu": False}
 
 html_theme = "sphinx_book_theme"
 html_title = "cnnlab"
@@ -37,6 +38,7 @@ html_css_files = ["site.css"]
 html_js_files = [("folds.js", {"defer": "defer"})]
 html_copy_source = False  # the source of a page is the solution
 html_show_sourcelink = False
+html_use_index = False
 html_theme_options = {
     "use_download_button": False,  # it would give the executed solution; each page links the student notebook
     "use_fullscreen_button": False,

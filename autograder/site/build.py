@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -103,10 +105,8 @@ def _copy_assets(static, slugs):
 
 
 def _run_sphinx(work, out):
-    """Sphinx, for which a warning is an error."""
-    from sphinx.cmd.build import main
-
+    """Sphinx, for which a warning is an error; in a process of its own, as it sets up logging and warnings for itself."""
     options = ["-c", DOCS, "-d", work / "doctrees", "-q", "-W", "--keep-going", "-j", "auto",
                "-D", f"html_static_path=_static,{work / 'static'}"]
-    if main([*map(str, options), str(work / "pages"), str(out)]):
+    if subprocess.run([sys.executable, "-m", "sphinx", *options, work / "pages", out]).returncode:
         raise PageError("Sphinx could not make the pages; the lines above say why.")

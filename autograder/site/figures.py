@@ -24,6 +24,7 @@ def show_with_words() -> None:
         words = describe(figure)  # before it is drawn: drawing adds ticks
         return print_figure(figure, dpi=SHARPNESS * figure.dpi, base64=True), {"alt": words}
 
+    get_ipython().run_line_magic("matplotlib", "inline")  # which registers its own way first
     get_ipython().display_formatter.formatters["image/png"].for_type(Figure, png)
 
 
@@ -33,8 +34,8 @@ def describe(figure: Figure) -> str:
     title = _plain(figure.get_suptitle())
     alike = list(dict.fromkeys(panels))
     counted = [f"{words} ({panels.count(words)} times)" if panels.count(words) > 1 else words for words in alike]
-    start = f"Figure: {title}. " if title else "Figure. " if len(panels) < 2 else f"Figure with {len(panels)} panels. "
-    words = (start + ". ".join(counted) + ".").split()
+    start = "Figure" + (f" with {len(panels)} panels" if len(panels) > 1 else "") + (f", {title}" if title else "")
+    words = f"{start}: {'; '.join(counted)}".split()
     return " ".join(words[:WORDS]) + (" …" if len(words) > WORDS else "")
 
 
@@ -46,7 +47,7 @@ def _panel(ax):
     drawn = " ".join(filter(None, parts))
     named = [_plain(t.get_text()) for t in ax.get_legend().get_texts()] if ax.get_legend() else []
     drawn += f", with {', '.join(named)}" if named else ""
-    return ": ".join(filter(None, (title, drawn)))
+    return f"{title} ({drawn})" if title else drawn
 
 
 def _kind(ax):

@@ -62,9 +62,16 @@ def exercise(name: str, stub: str, solution: str) -> list[str]:
 
 def ladder(hints: tuple[str, ...]) -> str:
     """Hints as nested folds: a rung can be opened only inside the one before it."""
-    opened = "".join(f'<details class="hint">\n<summary>Hint {n} of {len(hints)}: {rung}</summary>\n\n{text}\n\n'
-                     for n, (rung, text) in enumerate(zip(RUNGS, hints), start=1))
+    opened = "".join(f'<details class="hint">\n<summary>Hint {n} of {len(hints)}: {rung}</summary>\n\n'
+                     f"{_plain_fences(text)}\n\n" for n, (rung, text) in enumerate(zip(RUNGS, hints), start=1))
     return opened + "</details>\n" * len(hints)
+
+
+def _plain_fences(text):
+    """Fences without a language are steps in words, not Python."""
+    parts = re.split(r"^```$", text, flags=re.MULTILINE)  # outside, inside, outside, …
+    return "".join(part + ("" if n == len(parts) - 1 else "```text" if n % 2 == 0 else "```")
+                   for n, part in enumerate(parts))
 
 
 def fold(name: str, solution: str) -> str:
