@@ -30,11 +30,10 @@ def site(out: Path, work: Path, only: list[str], progress: Callable[[Iterable], 
     source = build.source_notebooks({s: exercises.get(s, []) for s in slugs})
     index = papers.gather(source)
     notebooks, static = {}, work / "static"
-    shutil.rmtree(static / "figures", ignore_errors=True)
     for slug in progress(slugs):
         ran = executed(slug, source[slug], [e.id for e in exercises.get(slug, [])], work / "executed")
         student = nbformat.read(build.NOTEBOOKS / f"{slug}.ipynb", as_version=4)
-        notebooks[slug] = pages.page(slug, slugs, ran, student, static / "figures" / slug)
+        notebooks[slug] = pages.page(slug, slugs, ran, student, static / "figures")
     titles = {slug: _title(slug) for slug in slugs}
     texts = {f"notebooks/{slug}.ipynb": nbformat.writes(n) for slug, n in notebooks.items()}
     texts |= {f"docs/{p.name}": p.read_text(encoding="utf-8") for p in DOCS.glob("*.md") if p.stem != "index"}
@@ -43,6 +42,8 @@ def site(out: Path, work: Path, only: list[str], progress: Callable[[Iterable], 
     texts["index.md"] = (DOCS / "index.md").read_text(encoding="utf-8") + _contents(slugs)
     _lay_out(work / "pages", texts)
     _copy_assets(static, slugs)
+    _forget_figures(static / "figures", texts)
+    shutil.rmtree(out, ignore_errors=True)  # pages that are no longer made would stay
     _run_sphinx(work, out)
 
 
@@ -104,8 +105,16 @@ def _copy_assets(static, slugs):
         shutil.copy(build.NOTEBOOKS / f"{slug}.ipynb", static / "download")
 
 
+def _forget_figures(folder, texts):
+    """Remove the pictures that no page shows any more."""
+    shown = "\n".join(texts.values())
+    for path in folder.glob("*.webp"):
+        if path.name not in shown:
+            path.unlink()
+
+
 def _run_sphinx(work, out):
-    """Sphinx, for which a warning is an error; in a process of its own, as it sets up logging and warnings for itself."""
+    """Sphinx, for which a warning is an error; in a process of its own, as it sets up logging for itself."""
     options = ["-c", DOCS, "-d", work / "doctrees", "-q", "-W", "--keep-going", "-j", "auto",
                "-D", f"html_static_path=_static,{work / 'static'}"]
     if subprocess.run([sys.executable, "-m", "sphinx", *options, work / "pages", out]).returncode:

@@ -1,14 +1,10 @@
-"""Figures for the website: sharp, small, and with words for those who do not see them."""
+"""Figures for the website, in the kernel that draws them: sharp, and with words for those who do not see them."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
-from pathlib import Path
 
 from matplotlib.figure import Figure
-from PIL import Image
 
 SHARPNESS = 1.5  # pixels drawn for each that is shown, for fine screens
 WORDS = 60  # of a text alternative, at most; screen readers cannot skip in it
@@ -69,19 +65,3 @@ def _kind(ax):
 def _plain(text):
     """Text without TeX's dollars and line breaks."""
     return re.sub(r"[$\\{}]", "", " ".join((text or "").split()))
-
-
-def write_webp(png: str, folder: Path, name: str) -> tuple[str, tuple[int, int]]:
-    """Write a base64 PNG to `folder` as WebP, with or without loss, whichever is smaller; its file name and size."""
-    picture = Image.open(io.BytesIO(base64.b64decode(png)))
-    picture = picture.convert("RGBA" if picture.mode in ("RGBA", "LA", "P") else "RGB")
-    if picture.mode == "RGBA" and picture.getextrema()[3][0] == 255:
-        picture = picture.convert("RGB")
-    files = []
-    for way in ({"lossless": True}, {"quality": 85}):
-        picture.save(out := io.BytesIO(), "webp", method=4, **way)
-        files.append(out.getvalue())
-    path = folder / f"{name}.webp"
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(min(files, key=len))
-    return path.name, picture.size

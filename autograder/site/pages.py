@@ -28,9 +28,9 @@ def page(slug: str, slugs: list[str], executed: NotebookNode, student: NotebookN
     stubs = {cell.id: cell.source for cell in student.cells}
     cells = []
     for number, cell in enumerate(executed.cells):
-        name, about = f"{number:03}", cell.metadata.get("nbgrader", {})
+        about = cell.metadata.get("nbgrader", {})
         if cell.cell_type == "markdown":
-            cells.append(_written(cell.source) if about.get("grade") else _text(cell.source))
+            cells.append(_text(written(cell.source) if about.get("grade") else cell.source))
             if number == 0:
                 cells.append(_text(head(slug, slugs)))
         elif about.get("solution"):
@@ -38,7 +38,7 @@ def page(slug: str, slugs: list[str], executed: NotebookNode, student: NotebookN
         else:
             if about.get("grade"):
                 cells.append(_text('<p class="check-note">The check, run on the solution:</p>'))
-            shown = nbformat.v4.new_code_cell(cell.source, outputs=on_page(cell, name, figures, STATIC))
+            shown = nbformat.v4.new_code_cell(cell.source, outputs=on_page(cell, figures, STATIC))
             cells.append(shown)
     for number, cell in enumerate(cells):
         cell.id = f"{slug[:2]}-{number:03d}"
@@ -82,9 +82,10 @@ def fold(name: str, solution: str) -> str:
             f"```python\n{code}\n```\n\n</details>")
 
 
-def _written(source):
-    question = MODEL_ANSWER.sub("", source).strip()
-    return _text(f'<div class="written" role="note" aria-label="Written question">\n\n{question}\n\n</div>')
+def written(source: str) -> str:
+    """A written question in a box, without its model answer; a heading above it stays outside, for the contents."""
+    heading, question = re.match(r"((?:#+ .*\n+)?)(.*)", MODEL_ANSWER.sub("", source).strip(), re.DOTALL).groups()
+    return f'{heading}<div class="written" role="note" aria-label="Written question">\n\n{question}\n\n</div>'
 
 
 def _text(source):

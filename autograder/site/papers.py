@@ -43,9 +43,10 @@ def gather(notebooks: dict[str, NotebookNode]) -> list[Paper]:
 
 def as_markdown(papers: list[Paper], titles: dict[str, str]) -> str:
     """The page.  titles: of the notebooks, by slug."""
-    lines = ["# Papers", "", f"The {len(papers)} works that the notebooks refer to, by year, and where each is used.", ""]
+    count = f"The {len(papers)} works that the notebooks refer to, by year, and where each is used."
+    lines = ["# Papers", "", count, ""]
     for paper in papers:
-        lines += [f"- {paper.authors}{', ' * bool(paper.authors)}*{paper.title}*, {paper.year or 'no year'}", ""]
+        lines += [f"- {paper.authors}{', ' * bool(paper.authors)}*{paper.title}*, {paper.year or 'no year'}"]
         for slug, use in paper.uses.items():
             lines.append(f"  - [{titles[slug]}](notebooks/{slug}.ipynb){': ' * bool(use)}{use}")
         lines.append("")

@@ -12,7 +12,7 @@ import pytest
 from autograder import sources
 from autograder.site import build
 
-NOTEBOOKS = ("00", "02")
+NOTEBOOKS = ("00", "02")  # both are quick; 02 has formulas, an animation, everything but a widget
 LEFT = "net::ERR_ABORTED"  # the reader went on before a picture was there
 SCREENSHOTS = sources.ROOT / "build" / "screenshots"
 
@@ -69,7 +69,7 @@ class Visit:
 
 @pytest.fixture
 def visit(chromium, address, request):
-    """A Visit; its browser context is made with the arguments of @pytest.mark.parametrize("visit", […], indirect=True)."""
+    """A Visit; @pytest.mark.parametrize("visit", […], indirect=True) gives its browser context other arguments."""
     usual = {"viewport": {"width": 1300, "height": 900}, "reduced_motion": "reduce"}  # no colours in between
     context = chromium.new_context(**usual | getattr(request, "param", {}))
     visit = Visit(context.new_page(), address)

@@ -1,6 +1,7 @@
 """What the pages hold, read as files."""
 
 import re
+from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -33,7 +34,34 @@ def test_every_link_and_anchor_within_the_site_resolves(site, soups):
     assert not broken and checked > 300
 
 
-def test_only_the_licences_of_the_text_and_of_tools_lead_elsewhere(soups):
+class Nesting(HTMLParser):
+    """What is open, and every end tag that closes something else."""
+
+    EMPTY = {"img", "br", "input", "meta", "link", "hr", "col", "source", "wbr"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.open += [tag] if tag not in self.EMPTY else []
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append((tag, self.getpos()))
+
+
+def test_every_element_is_closed_where_it_was_opened(soups):
+    for page in soups:
+        nesting = Nesting()
+        nesting.feed(page.read_text(encoding="utf-8"))
+        assert not nesting.wrong and not nesting.open, (page.name, nesting.wrong[:1], nesting.open)
+
+
+def test_no_link_leads_elsewhere(soups):
     elsewhere = {e["href"] for soup in soups.values() for e in soup.find_all("a", href=re.compile("^https?:"))}
     assert not elsewhere
 

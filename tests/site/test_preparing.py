@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from autograder import build, sources
 from autograder.exercise import load_all
-from autograder.site import outputs, papers, run
+from autograder.site import outputs, pages, papers, run
 from autograder.site.__main__ import main
 from autograder.site.figures import WORDS, describe
 from autograder.sources import KERNELSPEC
@@ -21,7 +22,8 @@ from cnnlab import plots
 
 
 def notebook_of(*code):
-    return new_notebook(cells=[new_code_cell(c, id=f"cell-{n}") for n, c in enumerate(code)], metadata={"kernelspec": KERNELSPEC})
+    cells = [new_code_cell(c, id=f"cell-{n}") for n, c in enumerate(code)]
+    return new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC})
 
 
 def test_a_notebook_runs_once_for_the_same_source(tmp_path):
@@ -50,10 +52,10 @@ def test_a_notebook_that_is_not_there_is_named(capsys):
 def test_figures_carry_their_words_from_the_kernel_to_the_page(tmp_path):
     ran = run.executed("20_draws", notebook_of(
         "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.title('the loss')\nplt.show()"), [], tmp_path)
-    (shown,) = outputs.on_page(ran.cells[0], "000", tmp_path / "figures", "../_static")
+    (shown,) = outputs.on_page(ran.cells[0], tmp_path / "figures", "../_static")
     image = BeautifulSoup(shown.data["text/html"], "html.parser").img
-    assert image["alt"] == "Figure: the loss (curve)" and image["src"] == "../_static/figures/figures/000-0.webp"
-    with Image.open(tmp_path / "figures" / "000-0.webp") as picture:
+    assert image["alt"] == "Figure: the loss (curve)" and image["src"].startswith("../_static/figures/")
+    with Image.open(tmp_path / "figures" / image["src"].rpartition("/")[2]) as picture:
         assert picture.width == pytest.approx(1.5 * int(image["width"]), abs=2)
 
 
@@ -85,11 +87,11 @@ def test_frames_of_an_animation_become_files_and_the_same_frame_one_file(tmp_pat
     page = "".join(f'frames[{n}] = "data:image/png;base64,{p[:30]}\\\n{p[30:]}"\n'
                    for n, p in enumerate([png("red"), png("blue"), png("red")]))
     cell = new_code_cell("", outputs=[new_output("display_data", {"text/html": page})])
-    (shown,) = outputs.on_page(cell, "003", tmp_path / "05", "../_static")
-    assert shown.data["text/html"].split() == [
-        "frames[0]", "=", '"../_static/figures/05/003-0-0.webp"', "frames[1]", "=", '"../_static/figures/05/003-0-1.webp"',
-        "frames[2]", "=", '"../_static/figures/05/003-0-0.webp"']
-    assert len(list((tmp_path / "05").iterdir())) == 2
+    (shown,) = outputs.on_page(cell, tmp_path / "figures", "../_static")
+    red, blue, again = re.findall(r'= "\.\./_static/figures/(\w+\.webp)"', shown.data["text/html"])
+    assert red == again and {p.name for p in (tmp_path / "figures").iterdir()} == {red, blue}
+    with Image.open(tmp_path / "figures" / blue) as picture:
+        assert picture.convert("RGB").getpixel((5, 5)) == (0, 0, 255)
 
 
 def test_a_widget_becomes_an_element_with_its_still_figure_inside(tmp_path):
@@ -97,12 +99,20 @@ def test_a_widget_becomes_an_element_with_its_still_figure_inside(tmp_path):
     cell = new_code_cell("", outputs=[new_output(
         "display_data", {outputs.WIDGET: asked, "image/png": png("red"), "text/plain": "convolution"},
         metadata={"image/png": {"alt": "a kernel on an image"}})])
-    (shown,) = outputs.on_page(cell, "004", tmp_path / "02", "../_static")
+    (shown,) = outputs.on_page(cell, tmp_path, "../_static")
     soup = BeautifulSoup(shown.data["text/html"], "html.parser")
     assert soup.div["data-module"] == "convolution"
     assert json.loads(soup.div["data-state"]) == asked["state"]
     assert soup.div.img["alt"] == "a kernel on an image"
     assert soup.script["type"] == "module" and soup.script["src"] == "../_static/live.js"
+
+
+def test_a_written_question_is_boxed_without_its_answer_and_below_its_heading():
+    source = "## In your own words\n\n**Question.** Why?\n\n<!-- BEGIN SOLUTION -->\nBecause.\n<!-- END SOLUTION -->"
+    heading, box, question, end = pages.written(source).split("\n\n")
+    assert (heading, question, end) == ("## In your own words", "**Question.** Why?", "</div>")
+    assert BeautifulSoup(box, "html.parser").div["class"] == ["written"]
+    assert pages.written("**Question.** Why?").startswith("<div")
 
 
 def test_papers_are_gathered_once_with_all_that_they_are_used_for():

@@ -37,7 +37,8 @@ def test_everything_that_can_be_clicked_is_reached_by_keyboard_and_seen_to_be(vi
     while True:
         page.keyboard.press("Tab")
         place, outlined, what = page.evaluate("""() => { const e = document.activeElement, style = getComputedStyle(e);
-            return [all.indexOf(e), style.outlineStyle !== "none" || style.boxShadow !== "none", e.outerHTML.slice(0, 80)]; }""")
+            const outlined = style.outlineStyle !== "none" || style.boxShadow !== "none";
+            return [all.indexOf(e), outlined, e.outerHTML.slice(0, 80)]; }""")
         if place < 0:
             break
         reached.add(place)
