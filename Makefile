@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab build solutions site test check-exercises check-hostile bench-grading bench-layers lock clean
+.PHONY: help demo lab build student-bundle dist solutions site test check-exercises check-hostile bench-grading bench-layers \
+        bench-gpu-conv gpu-kernels bench-gpu-training lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -12,10 +13,16 @@ demo: .venv/ready build  ## make a class, grade it, show the scores and the feed
 	@$(BIN)/python -m autograder.demo
 
 lab: .venv/ready  ## open JupyterLab on your copies of the student notebooks, in work/
-	@$(BIN)/python -m autograder.lab work
+	@$(BIN)/python -m cnnlab lab work
 
 build: .venv/ready  ## bring notebooks/ and cnnlab/exercises/ up to date with their sources
 	@$(BIN)/python -m autograder.build
+
+student-bundle: build  ## what students get, as build/cnnlab-student.zip
+	@$(BIN)/python -m autograder.bundle
+
+dist: build  ## wheels for students and for instructors, in build/dist
+	@$(BIN)/python -m autograder.dist
 
 solutions: .venv/ready  ## executed solution notebooks in build/solutions
 	@$(BIN)/python -m autograder.solutions
@@ -40,6 +47,15 @@ bench-grading: .venv/ready  ## how fast grading is, beside plain nbgrader (some 
 
 bench-layers: .venv/ready  ## how fast cnnlab.layers is, beside torch (some minutes)
 	@$(BIN)/python -m benchmarks.layers
+
+bench-gpu-conv: .venv/ready  ## how fast the kernels of solutions/gpu are, beside cuDNN (needs a GPU; --floors does not)
+	@$(BIN)/python -m benchmarks.gpu_conv
+
+gpu-kernels: .venv/ready  ## what Triton's compiler makes of our kernels for an H100: registers, shared memory, wgmma (no GPU needed)
+	@$(BIN)/python -m benchmarks.gpu_kernels
+
+bench-gpu-training: .venv/ready  ## ResNet-50 and VGG-16 beside torchvision's (needs a GPU and torchvision)
+	@$(BIN)/python -m benchmarks.gpu_training
 
 lock: .venv/ready  ## write requirements.lock anew from pyproject.toml, with the newest versions that fit
 	@$(BIN)/python -m autograder.lock

@@ -1,4 +1,4 @@
-"""Build what is not written by hand: notebooks/ from solutions/, cnnlab/exercises/ from the entries, the course map."""
+"""Build what is not written by hand: notebooks/ from solutions/, cnnlab/exercises/ from the entries, outline, map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nbgrader.converters import GenerateAssignment
 
 from autograder import nbg, sources
 from autograder.exercise import Exercise, load_all, ship
-from cnnlab import course
+from cnnlab import course, outline
 from cnnlab.compare import same
 from cnnlab.probes import FOLDER, decode, to_json
 
@@ -25,6 +25,7 @@ WORK = sources.ROOT / "work"  # where `make lab` lets people work
 
 def main() -> None:
     """Bring notebooks/, cnnlab/exercises/ and the map up to date and say what changed."""
+    sources.need_repository()
     changed = build()
     print("\n".join(f"wrote {p.relative_to(sources.ROOT)}" for p in changed) or "Everything is up to date.")
 
@@ -33,13 +34,30 @@ def build() -> list[Path]:
     """Write what differs; return the files written or removed."""
     exercises = load_all()
     check_entries(exercises)
-    wanted = {NOTEBOOKS / f"{slug}.ipynb": text for slug, text in release(exercises).items()}
+    released = release(exercises)
+    wanted = {NOTEBOOKS / f"{slug}.ipynb": text for slug, text in released.items()}
     keep_work(NOTEBOOKS, wanted)
     changed = _write(NOTEBOOKS, "*.ipynb", wanted, lambda old, new: old == new)
     shipped = {FOLDER / f"{e.id}.json": _dumps(to_json(ship(e, sources.function_name(slug, e.id))))
                for slug, entries in exercises.items() for e in entries}
     changed += _write(FOLDER, "*.json", shipped, _same_data)
-    return changed + _write(MAP.parent, MAP.name, {MAP: course.map_as_svg()}, lambda old, new: old == new)
+    for path, text in ((outline.FILE, outline_of(released)), (MAP, course.map_as_svg())):
+        changed += _write(path.parent, path.name, {path: text}, lambda old, new: old == new)
+    return changed
+
+
+def outline_of(released: dict[str, str]) -> str:
+    """The text of cnnlab/outline.json: for each student notebook its title, and each exercise with its stub."""
+    notebooks = {}
+    for slug, text in released.items():
+        cells = json.loads(text)["cells"]
+        title = "".join(cells[0]["source"]).splitlines()[0]
+        marked = {c["metadata"]["nbgrader"]["grade_id"]: c for c in cells if "nbgrader" in c["metadata"]}
+        notebooks[slug] = {"title": title.removeprefix(f"# {slug[:2]} "), "exercises": {
+            name: {"points": marked[f"check_{name}"]["metadata"]["nbgrader"]["points"],
+                   "function": sources.function_name(slug, name), "stub": "".join(marked[name]["source"])}
+            for name in sources.exercise_ids(slug)}}
+    return json.dumps(notebooks, ensure_ascii=False, indent=1) + "\n"
 
 
 def keep_work(folder: Path, wanted: dict[Path, str]) -> list[Path]:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parent.parent
+from autograder.sources import ROOT, need_repository
+
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 
 
@@ -32,6 +32,7 @@ def requirements() -> list[str]:
 
 
 def main() -> None:
+    need_repository()
     lowest = project()["requires-python"].removeprefix(">=") + ".0"
     with tempfile.TemporaryDirectory() as folder:
         report = subprocess.run(

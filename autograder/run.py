@@ -20,6 +20,7 @@ from nbgrader.utils import is_grade
 
 from autograder.exercise import draw_hidden, load_all, ship
 from autograder.inside.lock_down import Limits
+from autograder.kernel_text import kernel_text
 from autograder.sandbox.kernel import Ended, Kernel
 from autograder.sandbox.nursery import Nursery
 from autograder.sandbox.room import SandboxError, Spec
@@ -61,12 +62,12 @@ def run(job: Job) -> NotebookNode:
     entries = {f"check_{e.id}": e for e in load_all().get(job.slug, [])}
     forbidden = tuple(sorted(set.intersection(*(set(e.forbidden) for e in entries.values())) if entries else ()))
     with _Run(job, Spec(job.limits, forbidden, job.files)) as running:
-        for cell in notebook.cells:
+        for number, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
                 continue
             name = cell.metadata.nbgrader.grade_id if is_grade(cell) else ""
             if name in entries:
-                running.check(cell, entries[name])
+                running.check(cell, entries[name], notebook.cells[:number])
             else:
                 running.execute(cell)
     notebook.metadata["cnnlab"] = {"seed": job.seed, "room": running.room}
@@ -85,13 +86,15 @@ class _Run:
         uses_torch = any("torch" in cell.source for cell in job.notebook.cells)
         self.without = spec.forbidden if uses_torch else tuple(sorted({*spec.forbidden, "torch", "triton"}))
         self.room, self.kernel = _start(job.room, spec, self.without)
+        self.clean: Kernel | None = None  # where kernels in Triton run, without anything else of the student's
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        if self.kernel:
-            self.kernel.close()
+        for kernel in (self.kernel, self.clean):
+            if kernel:
+                kernel.close()
 
     def execute(self, cell: NotebookNode) -> None:
         """Run a cell of the student's in the room.  One that ends the kernel is left out from then on."""
@@ -109,8 +112,11 @@ class _Run:
         cell.outputs = [_stop("Stopped", ran.stopped)] if ran.stopped else self._kept(ran.outputs)
         self.done.append(cell.source)
 
-    def check(self, cell: NotebookNode, exercise) -> None:
-        """Judge an exercise from out here and write the score as the output of its graded cell."""
+    def check(self, cell: NotebookNode, exercise, before: list[NotebookNode]) -> None:
+        """Judge an exercise from out here and write the score as the output of its graded cell.
+
+        before: the cells above it.
+        """
         cell.execution_count = None  # it was not executed, and the kernel did not count it
         shipped = _shipped(exercise.id, _function(cell.source))
         ended = self._not_now()
@@ -119,15 +125,28 @@ class _Run:
             cell.outputs = [_stop("NotRun", ended)]
         else:
             hidden = draw_hidden(exercise, shipped.function, self.job.seed)
-            callee = _InRoom(self.kernel)
+            callee = self._clean_room(before, shipped.function) if shipped.probes[0].grid else _InRoom(self.kernel)
             verdict = blame_callee(judge(shipped, callee, hidden.probes if hidden else ()), callee, self.failing)
             ended = callee.ended
             if ended:  # whatever it earned before: what it does to Python, it would do in a student's hands
                 verdict = Verdict(shipped, verdict.outcomes, 0.0, verdict.shown, "", "", dict.fromkeys(verdict.parts, False))
-                self._restart()
+                if callee.kernel is self.clean:
+                    self.clean.close()
+                    self.clean = None
+                else:
+                    self._restart()
             cell.outputs = [new_output("execute_result", data={
                 "text/plain": repr(float(verdict.score)), "text/html": report.html(verdict)})]
         cell.outputs[0].setdefault("metadata", NotebookNode())["cnnlab"] = _facts(verdict, ended)
+
+    def _clean_room(self, before, function):
+        """The Triton kernel `function` of the cells `before`, in a room where nothing but such kernels ever ran."""
+        source, problem = kernel_text(before, function)
+        if not problem:
+            if self.clean is None:
+                _, self.clean = _start(self.job.room, self.spec, self.without)
+            self.clean.execute(source, self._time())
+        return _InRoom(self.clean, problem)
 
     def _kept(self, outputs):
         """The outputs of a cell, as long as those of the notebook are not too much to be shown."""
@@ -166,21 +185,23 @@ class _Run:
 
 
 class _InRoom:
-    """A function in a room, as a Callee.  ended: how it ended the kernel, or ""."""
+    """A function in a room, as a Callee.  problem: what stands against it from the start.  ended: how it ended the kernel."""
 
-    def __init__(self, kernel: Kernel):
-        self._kernel, self._uses, self._target, self.ended = kernel, (), None, ""
+    def __init__(self, kernel: Kernel | None, problem: str = ""):
+        self.kernel, self._problem, self._uses, self._target, self.ended = kernel, problem, (), None, ""
 
     def complaint(self, exercise, function, parameters, probes):
+        if self._problem:
+            return self._problem
         self._target = {"name": function}
         try:
-            says, self._uses = self._kernel.look(exercise, function, parameters, probes)
+            says, self._uses = self.kernel.look(exercise, function, parameters, probes)
         except Ended as e:
             says = self.ended = str(e)
         return says
 
     def call(self, probe, limit, forbidden=()):
-        reply = self._kernel.call(self._target, probe, limit, forbidden)
+        reply = self.kernel.call(self._target, probe, limit, forbidden)
         if reply.failure and reply.failure.kind == "ended":
             self.ended = reply.failure.says
         return reply

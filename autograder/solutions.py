@@ -15,6 +15,7 @@ from rich.progress import track
 from autograder import sources
 from autograder.build import source_notebooks
 from autograder.exercise import load_all
+from cnnlab.widgets.shown import STILL
 
 FOLDER = sources.ROOT / "build" / "solutions"
 
@@ -41,7 +42,7 @@ def execute(notebook: nbformat.NotebookNode, allow_errors: bool = False) -> nbfo
     client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=allow_errors)
     with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
         _use_private_sockets(client.create_kernel_manager(), folder)
-        return client.execute()
+        return client.execute(env=os.environ | {STILL: "1"})
 
 
 def _use_private_sockets(manager: KernelManager, folder: str) -> None:

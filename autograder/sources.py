@@ -15,9 +15,17 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
-SOLUTIONS = ROOT / "solutions"
+INSTALLED = Path(__file__).resolve().parent / "source"  # where the wheel has the sources; it is not in the repository
+IN_REPOSITORY = not INSTALLED.is_dir()
+ROOT = Path(__file__).resolve().parent.parent if IN_REPOSITORY else Path.cwd()  # below it build/ is written
+SOLUTIONS = ROOT / "solutions" if IN_REPOSITORY else INSTALLED
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def need_repository() -> None:
+    """End the program, with a sentence, if this autograder was installed from a wheel."""
+    if not IN_REPOSITORY:
+        raise SystemExit("This needs the course's repository, and this autograder was installed from a wheel.")
 
 
 class SourceError(ValueError):

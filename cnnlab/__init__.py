@@ -1,8 +1,8 @@
 """cnnlab: what the notebooks of the course import.
 
-`check` and `hint` belong to the exercises, `drill` and `answer` to practice; `data`, `plots` and `animation` to the
-figures.  `summary` is the table of a PyTorch network.  `doctor` says what works on this machine.  All but `doctor` need
-NumPy, and nothing else to be imported.
+`check` and `hint` belong to the exercises, `drill` and `answer` to practice; `data`, `plots`, `animation` and `widgets`
+to the figures.  `summary` is the table of a PyTorch network.  `progress` shows what is done, `reset` gives a stub back.
+`doctor` says what works on this machine.  All but `doctor` need NumPy, and nothing else to be imported.
 """
 
 import sys
@@ -13,11 +13,14 @@ from cnnlab.doctor import doctor
 if TYPE_CHECKING:
     from cnnlab.checks import check, hint
     from cnnlab.drills import answer, drill
+    from cnnlab.overview import progress
+    from cnnlab.stubs import reset
     from cnnlab.tables import summary
 
-__all__ = ["answer", "check", "doctor", "drill", "hint", "summary"]
+__all__ = ["answer", "check", "doctor", "drill", "hint", "progress", "reset", "summary"]
 
-_MODULES = {"check": "checks", "hint": "checks", "answer": "drills", "drill": "drills", "summary": "tables"}
+_MODULES = {"check": "checks", "hint": "checks", "answer": "drills", "drill": "drills", "progress": "overview",
+            "reset": "stubs", "summary": "tables"}
 
 
 def __getattr__(name):

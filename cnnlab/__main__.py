@@ -1,10 +1,11 @@
-"""`python -m cnnlab doctor`, and `python -m cnnlab download mnist`."""
+"""`python -m cnnlab COMMAND`: doctor, lab, progress, reset, download."""
 
 import sys
+from importlib import import_module
 
-if sys.argv[1:2] == ["download"]:
-    from cnnlab.download import main
-else:
-    from cnnlab.doctor import main
+MODULES = {"download": "download", "lab": "lab", "progress": "overview", "reset": "stubs"}
 
-sys.exit(main())
+command, *arguments = sys.argv[1:] or [""]
+if command in MODULES:
+    sys.exit(import_module(f"cnnlab.{MODULES[command]}").main(arguments))
+sys.exit(import_module("cnnlab.doctor").main())  # the one that runs where nothing is installed

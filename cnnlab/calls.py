@@ -24,7 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cnnlab import launch, modules
+from cnnlab import language, launch, modules
 from cnnlab.compare import Difference, compare, describe
 from cnnlab.notebook import name_of
 from cnnlab.probes import Probe, strided
@@ -101,6 +101,8 @@ class Local:
         launched = any(probe.grid for probe in probes)
         if launched and not launch.is_kernel(self.function):
             return f"`{function}` is launched as a kernel: write `@triton.jit` in the line above its `def`, and no other one."
+        if launched and not launch.obstacle() and (foreign := language.problem(self.function)):
+            return foreign
         try:
             signature = inspect.signature(_written(self.function))
         except (TypeError, ValueError):
@@ -118,7 +120,7 @@ class Local:
         return call(self.function, probe, limit, forbidden)
 
     def uses(self) -> tuple[str, ...]:
-        return tuple(name for code in _codes(self.function) for name in (*code.co_names, *code.co_freevars))
+        return tuple(name for code in codes(self.function) for name in (*code.co_names, *code.co_freevars))
 
 
 @dataclass(frozen=True)
@@ -365,7 +367,7 @@ def _is_own_stub(error, function):
     if launch.is_kernel(function):  # what the interpreter runs is made of the same lines
         return (raised.co_filename, raised.co_name) == (function.fn.__code__.co_filename, function.fn.__name__)
     # `is`: stubs look alike, and so code of different classes may be equal.
-    return any(raised is code for code in _codes(function))
+    return any(raised is code for code in codes(function))
 
 
 def _innermost(error):
@@ -379,7 +381,7 @@ def _written(function):
     return function.fn if launch.is_kernel(function) else function
 
 
-def _codes(function):
+def codes(function):
     """The code of a function, of a kernel, or of the methods of a class."""
     found = vars(function).values() if isinstance(function, type) else [_written(function)]
     return [f.__code__ for f in found if hasattr(f, "__code__")]

@@ -42,8 +42,10 @@ NOTEBOOKS = (
     Notebook(14, "After ResNet", "cheaper and wider blocks, search, pruning, all costs", (12, 13)),
     Notebook(15, "Fully convolutional networks", "maps instead of labels, up-sampling, segmentation", (11,)),
     Notebook(16, "What convnets see", "maps, saliency, comparison of representations", (9,)),
+    Notebook(17, "Convolution on the GPU", "kernels: tiles, addresses, masks, what limits them", (9,)),
+    Notebook(18, "Backward and training on the GPU", "gradients as kernels, precision, several GPUs", (17,)),
 )
-PARTS = ((0, 8, "in NumPy"), (9, 16, "in PyTorch"))  # from notebook, to notebook, how they compute
+PARTS = ((0, 8, "in NumPy"), (9, 16, "in PyTorch"), (17, 18, "in Triton"))  # from notebook, to notebook, how they compute
 
 
 def draw_map() -> None:

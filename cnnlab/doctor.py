@@ -145,7 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv not in (["doctor"], ["doctor", "--torch"]):
         _say("usage: python -m cnnlab doctor [--torch]     says what works on this machine; --torch also tries PyTorch "
-             "and the GPU; python -m cnnlab download mnist cifar10 fetches data sets", sys.stderr)
+             "and the GPU. Other commands: lab opens the notebooks, progress shows what is done, reset EXERCISE gives a "
+             "stub back, download mnist cifar10 fetches data sets", sys.stderr)
         return 2
     found = examine("--torch" in argv)
     _say(text(found))
@@ -241,7 +242,7 @@ def _versions():
         return []
     differing, count = [], 0
     for line in lock.read_text(encoding="utf-8").splitlines():
-        name, _, locked = line.partition("==")
+        name, _, locked = line.partition(";")[0].partition("==")
         if here := environment.version(name).split("+")[0]:
             count += 1
             differing += [f"{name} {here} ({locked})"] if here != locked else []

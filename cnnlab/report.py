@@ -64,10 +64,10 @@ def html(verdict) -> str:
                                              for name, ok in verdict.parts.items()) + "</div>")
     shown = verdict.shown
     if shown is not None:
-        out += [f'<p style="margin:.5em 0">{_inline(s)}</p>' for s in _sentences(verdict)]
+        out += [f'<p style="margin:.5em 0">{inline(s)}</p>' for s in _sentences(verdict)]
         if tables := _tables(verdict):
             cells = "".join(
-                f'<div style="margin-right:2em"><div style="margin:.2em 0">{_inline(title)}</div>'
+                f'<div style="margin-right:2em"><div style="margin:.2em 0">{inline(title)}</div>'
                 f"{_html_table(block, wrong)}</div>" for title, block, wrong in tables)
             out.append(f'<div style="display:flex;flex-wrap:wrap">{cells}</div>')
         if shown.reply.printed.strip() and not shown.hidden:
@@ -245,7 +245,7 @@ def _html_table(block, wrong):
             f'<tbody>{"".join(rows)}</tbody></table>')
 
 
-def _inline(sentence):
+def inline(sentence):
     """Escape, then `code`, line breaks, and a bold opening word."""
     escaped = _html.escape(sentence).replace("\n", "<br>")
     escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)

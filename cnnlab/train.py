@@ -61,87 +61,122 @@ class Recipe:
         return self.lr * 0.1 ** sum(done >= part for part in self.schedule)
 
 
-def train(model, train_set, test_set, recipe: Recipe, *, device=None, checkpoint=None, quiet=False) -> History:
+def train(model, train_set, test_set, recipe: Recipe, *, device=None, checkpoint=None, quiet=False, precision=None,
+          compile=False, graph=False) -> History:
     """Train `model` in place and return the loss of every step and the accuracies of every epoch.
 
-    device: "cpu", "cuda" ...; by default where the model is.  On a GPU in bfloat16 (autocast) and channels-last.
+    device: "cpu", "cuda" ...; by default where the model is.  On a GPU channels-last.
     checkpoint: a file, written after every epoch.  If it is there the training goes on from it, and ends with the same
     weights as one that was never broken off (to the bit on a CPU).
     quiet: show nothing.
+    precision: "float32", or "bfloat16" for what autocast computes in it; by default bfloat16 on a GPU only.
+    compile: let torch.compile make the kernels of the training, which takes a while when it starts.
+    graph: launch forward and backward pass as one, see `cnnlab.replay`; for small networks on a GPU.
+
+    In several processes (`cnnlab.processes`) each computes its share of every batch, and process 0 alone shows and
+    writes.  Losses and weights are those of one process up to rounding (which grows with every step, as it always
+    does), but for two things: batch norm takes the statistics of each share by itself, as in He et al., 2016, section
+    4.2, and keeps the running ones of process 0; and dropout draws for each share by itself.
 
     Stops with the reason in `stopped` if the loss is not finite, and on KeyboardInterrupt; the model keeps its last
     weights, and is left in evaluation mode.  Raises ValueError for images or labels it cannot use, for an unknown
-    augmentation, and for the checkpoint of another training.
+    augmentation or precision, for the checkpoint of another training, where there are no CUDA graphs, and if there
+    are more processes than images for them.
     """
     torch = _torch()
-    from cnnlab import augment
+    from cnnlab import augment, processes, replay
 
     transform = augment.named(recipe.augment)
     device = torch.device(device or _home(model).device)
     on_gpu = device.type == "cuda"
+    _precision(device, precision)  # which says what it does not know
+    if graph:
+        replay.check(device, processes.count())
     model.to(device, memory_format=torch.channels_last if on_gpu else torch.preserve_format)
     images, labels = _set(train_set, device)
     test_set = _set(test_set, device)
+    _enough(len(labels), len(test_set[1]), recipe.batch_size, processes.count())
     optimiser = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
                                 weight_decay=recipe.weight_decay)
-    random, right = torch.Generator(device), torch.zeros((), dtype=torch.int64, device=device)
+    history = _resume(checkpoint, model, optimiser, recipe, len(labels), device)
+    net = processes.parallel(model)
+    if compile:
+        net = torch.compile(net, dynamic=False)
+    random, right = torch.Generator(device), 0
+
+    def passes(x, y, share=1.0):
+        """Forward and backward: the loss and how many are right, of the `share` that the images are of a batch."""
+        optimiser.zero_grad(set_to_none=not graph)  # a graph writes to the same gradients every time
+        with _precision(device, precision):
+            logits = net(x.to(_home(model).dtype))
+            loss = torch.nn.functional.cross_entropy(logits, y)
+        # The mean over the processes, which backward takes, is to be the mean over the images of the batch.
+        (loss * (share * processes.count())).backward()
+        return torch.stack([loss.detach() * share, (logits.argmax(1) == y).sum().to(loss.dtype)])
+
+    replayed = replay.Replayed(passes) if graph else None
 
     def step(batch, done):
+        nonlocal right
         batch = torch.from_numpy(batch).to(device)
-        x, y = normalise(transform(images[batch], random)), labels[batch]
+        # Every process augments the whole batch, so that what is drawn does not depend on how many there are.
+        mine = processes.share(len(batch))
+        x, y = normalise(transform(images[batch], random)[mine]), labels[batch][mine]
         if on_gpu:
             x = x.contiguous(memory_format=torch.channels_last)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate(done)
-        with _precision(device):
-            logits = model(x.to(_home(model).dtype))
-            loss = torch.nn.functional.cross_entropy(logits, y)
-        value = loss.item()
+        sums = replayed(x, y) if graph else passes(x, y, len(y) / len(batch))
+        value, hits = processes.total(sums).tolist()
         if math.isfinite(value):  # otherwise `fit` stops, and the weights had better stay as they are
-            optimiser.zero_grad()
-            loss.backward()
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate(done)
             optimiser.step()
-            right.add_((logits.argmax(1) == y).sum())
+            right += int(hits)
         return value
 
     def next_epoch(epoch):
+        nonlocal right
         # Every epoch has seeds of its own, so a checkpoint need not hold the state of any generator.
         first, second = np.random.SeedSequence((recipe.seed, epoch)).generate_state(2)
-        torch.manual_seed(int(first))  # of dropout
+        torch.manual_seed(int(first) + processes.number())  # of dropout
         random.manual_seed(int(second))
-        right.zero_()
+        right = 0
         model.train()
 
+    def score():
+        processes.same_buffers(model)
+        mine = processes.share(len(test_set[1]))
+        hits = _hits(model, [part[mine] for part in test_set], precision)
+        return processes.total(hits).item() / len(test_set[1])
+
     def after(history):
-        history.train_score.append(right.item() / len(labels))
-        if checkpoint:
+        history.train_score.append(right / len(labels))
+        if checkpoint and processes.number() == 0:
             _save(checkpoint, {"model": model.state_dict(), "optimiser": optimiser.state_dict(),
                                "history": asdict(history), "recipe": asdict(recipe), "examples": len(labels)})
         next_epoch(len(history.score))
 
-    history = _resume(checkpoint, model, optimiser, recipe, len(labels), device)
     with torch.random.fork_rng([device] if on_gpu else []):
         next_epoch(len(history.score))
-        fit(step, len(labels), epochs=recipe.epochs, batch_size=recipe.batch_size, seed=recipe.seed,
-            evaluate=lambda: evaluate(model, test_set), after=after, history=history, quiet=quiet)
+        fit(step, len(labels), epochs=recipe.epochs, batch_size=recipe.batch_size, seed=recipe.seed, evaluate=score,
+            after=after, history=history, quiet=quiet or processes.number() > 0)
     model.eval()
     return history
 
 
 def evaluate(model, data) -> float:
     """The part of the images of a data set that the model puts into the right class, from 0 to 1."""
-    images, labels = _set(data, _home(model).device)
-    return (predict(model, images).argmax(1) == labels).double().mean().item()
+    data = _set(data, _home(model).device)
+    return _hits(model, data).item() / len(data[1])
 
 
-def predict(model, images, batch_size: int = 500):
+def predict(model, images, batch_size: int = 500, precision=None):
     """The outputs (N, classes) of the model in evaluation mode, a tensor; images uint8 (N, H, W) or (N, C, H, W)."""
     torch = _torch()
     home, was_training = _home(model), model.training
     images = _images(images).to(home.device)
     model.eval()
     try:
-        with torch.no_grad(), _precision(home.device):
+        with torch.no_grad(), _precision(home.device, precision):
             return torch.cat([model(normalise(x).to(home.dtype)).to(home.dtype) for x in images.split(batch_size)])
     finally:
         model.train(was_training)
@@ -174,9 +209,19 @@ def _home(model):
     return next(model.parameters())
 
 
-def _precision(device):
+def _hits(model, data, precision=None):
+    """How many images the model puts into the right class, a tensor."""
+    images, labels = data
+    return (predict(model, images, precision=precision).argmax(1) == labels).sum()
+
+
+def _precision(device, name=None):
+    """A context in which products are computed in the precision `name`."""
     torch = _torch()
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    name = name or ("bfloat16" if device.type == "cuda" else "float32")
+    if name not in ("float32", "bfloat16"):
+        raise ValueError(f'A precision is "float32" or "bfloat16", not {name!r}.')
+    return torch.autocast(device.type, torch.bfloat16) if name == "bfloat16" else nullcontext()
 
 
 def _tensor(x):
@@ -202,6 +247,14 @@ def _set(data, device):
         raise ValueError(f"Labels must be whole numbers of shape ({len(images)},), one for each image; these are "
                          f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}.")
     return images.to(device), labels.long().to(device)
+
+
+def _enough(train, test, batch_size, processes):
+    """Raises ValueError unless every process gets an image of every batch and of the test set."""
+    fewest = min(test, batch_size, train % batch_size or batch_size)
+    if fewest < processes:
+        raise ValueError(f"{processes} processes cannot share batches of {batch_size} of {train} images, and {test} "
+                         f"test images: one of these has only {fewest}.  Start fewer, or change the batch size.")
 
 
 def _save(path, state):

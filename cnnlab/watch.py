@@ -276,7 +276,8 @@ def _short(program, grid):
 
 
 def _data(mask):
-    return mask.data if hasattr(mask, "data") and not isinstance(mask, np.ndarray) else mask
+    data = mask.data if hasattr(mask, "data") and not isinstance(mask, np.ndarray) else mask
+    return np.asarray(data, bool)  # a condition of one number, stretched to a tile, has become a number
 
 
 def _handle(mask, on):

@@ -23,7 +23,7 @@
 # %%
 import numpy as np
 
-from cnnlab import check, course, data, hint, plots
+from cnnlab import check, course, data, hint, plots, progress
 
 # %% [markdown]
 # An image is an array of numbers. This one is grey: one number per pixel, 0 for black, 1 for white. Its shape
@@ -72,7 +72,8 @@ check("brighten", brighten_too_simple)
 # ## Your turn
 #
 # Complete `brighten`: replace the line `raise NotImplementedError()`, run the cell, then run the check below it.
-# Run the check as often as you like; nothing is counted or sent anywhere.
+# Run the check as often as you like; nothing is counted or sent anywhere. When it passes, that is noted beside the
+# notebook, for you.
 
 # %% tags=["exercise:brighten"]
 def brighten(image, amount):
@@ -172,7 +173,7 @@ print(f"pure white: {white_before:.1%} of the pixels before, {white_after:.1%} a
 # %% [markdown]
 # ## The way through the course
 #
-# A line in the map below leads to each notebook from those that it builds on. Seventeen rows are a long way; the map
+# A line in the map below leads to each notebook from those that it builds on. Nineteen rows are a long way; the map
 # also shows the short cuts.
 #
 # **Predict.** You want to know as soon as possible what a trained network looks at in an image. Which notebooks can you
@@ -183,7 +184,23 @@ course.draw_map()
 
 # %% [markdown]
 # Follow the lines from 16 upwards: 09, 08, 06, 05, and from there one by one to 00. So 07 can wait, and so can 10 to 15.
-# The notebooks up to 08 need NumPy alone; those after it use PyTorch.
+# The notebooks up to 08 need NumPy alone; those after it use PyTorch,
+# and the last two Triton as well.
+
+# %% [markdown]
+# ## What is done, and what is next
+#
+# The cell below shows which exercises of the course passed, from what their checks noted in the folder `.cnnlab` beside
+# the notebooks, and which one comes next. Time is not measured and nothing leaves your machine. Come back and run it at
+# any time; `progress("02")` lists the exercises of one notebook. Marked ~ is what you changed and saved after it passed:
+# run its check again.
+
+# %%
+progress()
+
+# %% [markdown]
+# To begin an exercise again, write `import cnnlab; cnnlab.reset("brighten")` into its cell, in the place of your code, and
+# run it: the cell becomes what it was at first, and your code is kept in `.cnnlab/kept`. Any other cell only shows it.
 
 # %% [markdown]
 # ## Summary
@@ -195,6 +212,8 @@ course.draw_map()
 # | test an exercise | run its `check("id", function)` |
 # | get help | `hint("id")`, up to four times |
 # | see your points | the first line of its check |
+# | see what is done and what is next | `progress()` |
+# | begin an exercise again | `cnnlab.reset("id")`, in its cell |
 # | hand in | save, then *Submit* or give the file to your instructor |
 
 # %% [markdown]

@@ -20,7 +20,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnnlab import animation, answer, check, drill, hint, plots
+from cnnlab import animation, answer, check, drill, hint, plots, widgets
 from cnnlab.data import grey, photo
 
 # %% [markdown]
@@ -704,6 +704,16 @@ plots.images(china, *scales.values(), titles=["image, 107×160", *sizes])
 # compared, and outlines remain. At 12 the compared pixels lie 24 apart. The map is not blurred: the pixels
 # between are not averaged but skipped. So every thin line appears twice, once bright and once dark, 24 pixels
 # apart.
+
+# %% [markdown]
+# All of it in one place, to try out: drag the window, change the kernel, stride, padding and dilation. The lines below
+# the grids say which pixels the current output reads, and what of them lies in the padding.
+#
+# **Predict** before you set it: at dilation 2, which padding keeps the size? At which strides is a column of the image
+# never read? Which kernel moves the image one pixel to the left?
+
+# %%
+widgets.convolution(large, [[1, 0, -1], [2, 0, -2], [1, 0, -1]], padding=1)
 
 # %% [markdown]
 # ## Groups

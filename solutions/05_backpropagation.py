@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cnnlab import animation, check, hint, plots, symbolic
+from cnnlab import animation, check, hint, plots, symbolic, widgets
 from cnnlab.data import grey, photo
 
 # %% [markdown]
@@ -838,6 +838,17 @@ plots.grids(mended_padded, uncovered, titles=["mended, 3×5, padding 1", "mended
 
 # %% [markdown]
 # On 6×8 the last row and column are 0: no window gets there.
+
+# %% [markdown]
+# Point at a pixel to see which outputs it touches, and through which weight; its gradient is written out below. Point
+# at an output to see what it reads. The arrow keys do the same.
+#
+# **Predict** before you point: at stride 2 and padding 1, how many outputs does a pixel in an odd row and an odd column
+# touch, and how many one in an even row and an even column? Which pixels touch none at stride 4? And which weights
+# never meet the first pixel without padding?
+
+# %%
+widgets.backward((6, 8), 3, stride=2, padding=1)
 
 # %% [markdown]
 # ## The layer

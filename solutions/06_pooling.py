@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cnnlab import animation, check, hint, plots
+from cnnlab import animation, check, hint, plots, widgets
 from cnnlab.data import digits, grey, photo
 
 
@@ -527,6 +527,16 @@ print(f"sums: max {by_max.sum():g}, average {by_average.sum():.3f}")
 # Max: 16, and few pixels get it; some win in two windows or more. In the empty corners the winner is simply
 # the first zero. Average: every pixel gets a ninth for each window that reads it: the coverage of notebook
 # 03. The sum is below 16, because part of it went to the padding.
+
+# %% [markdown]
+# All three rules, forward and backward, in one place. Drag the window, and change its size, stride and padding. A dot
+# marks each maximum; the grid on the right is the gradient if every output sends back a 1.
+#
+# **Predict.** A window of 3 at stride 1 instead of 2: do more pixels get a gradient from max pooling, or do the same
+# ones get more? And can the gradient of L2 pooling be negative?
+
+# %%
+widgets.pooling(tied, 3, stride=2)
 
 # %% [markdown]
 # ## A layer

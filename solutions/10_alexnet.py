@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnnlab import check, hint, plots, summary
+from cnnlab import check, hint, plots, summary, widgets
 from cnnlab.data import digits, photo
 
 torch.set_num_threads(1)  # the networks that run here are tiny: sharing their work out would take longer than doing it
@@ -594,6 +594,15 @@ for groups, table in tables().items():
 # Two towers save 1.4 million parameters, of little account beside FC6, and more than a third of the products. The
 # original network has 60,965,224 parameters; the paper says 60 million. To make a network smaller, look at the left
 # picture, to make it faster, at the right one.
+
+# %% [markdown]
+# The same network to browse. Point at a block, or move with the arrow keys: height is the resolution, width the number
+# of channels, and the two bars are its parameters and its multiply-adds.
+#
+# **Predict.** Which layer shrinks what goes through it by the largest factor?
+
+# %%
+widgets.architecture(tables()[2])
 
 # %% [markdown]
 # **Predict.** A batch of 128 images, in float32. Which takes more memory in training: all that belongs to the weights

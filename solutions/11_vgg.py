@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnnlab import animation, check, hint, plots, results, summary
+from cnnlab import animation, check, hint, plots, results, summary, widgets
 from cnnlab.data import digits, grey, photo
 from cnnlab.train import Recipe, train
 
@@ -267,6 +267,16 @@ plt.show()
 # same thirteen convolutions without pooling would see 27.
 #
 # A pooling layer itself adds little, one step. It is the product of the strides that does it.
+
+# %% [markdown]
+# A calculator for any stack: sizes, receptive field, **jump** (pixels between two neighbouring units) and **centre** (of
+# what the first unit sees). Change a number, add or remove layers, or choose AlexNet or LeNet-5.
+#
+# **Predict.** What happens to the last receptive field if the first pooling layer is removed: a little less, or half?
+# And with an image of 100 pixels, which layers lose a row?
+
+# %%
+widgets.sizes("VGG-16")
 
 # %% [markdown]
 # ## The block

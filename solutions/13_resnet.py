@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnnlab import check, hint, plots, results, summary
+from cnnlab import check, hint, plots, results, summary, widgets
 from cnnlab.data import digits, grey, photo
 from cnnlab.train import Recipe, normalise, train
 
@@ -959,6 +959,15 @@ print({kernel: f"{value:.0%}" for kernel, value in share.items()})
 # channels in and out. So the work is spread over the stages, and stage 3 has most because it has most blocks.
 # Parameters do not shrink with the image: 59 % of them are in stage 4. And the 1×1 kernels, which are there to save
 # work, now do half of it.
+
+# %% [markdown]
+# Browse ResNet-50 block by block, and choose other networks to compare. Height is the resolution, width the number of
+# channels; the two bars are the parameters (filled) and the multiply-adds (hatched).
+#
+# **Predict.** Which bars are level from left to right, and which grow? Is it the same in VGG-16?
+
+# %%
+widgets.architecture("resnet50")
 
 # %% [markdown]
 # The paper's table says 3.8 billion for ResNet-50. With the stride in the first 1×1 this layer, in the first block of

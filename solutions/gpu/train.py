@@ -1,9 +1,15 @@
-"""Train a network of the zoo by a recipe: python -m solutions.gpu.train RECIPE [--epochs N] [--data DIR] ..."""
+"""Train a network of the zoo by a recipe: python -m solutions.gpu.train RECIPE [--epochs N] [--data DIR] ...
+
+On several GPUs, each of which takes its share of every batch:
+
+    torchrun --standalone --nproc-per-node=GPUS -m solutions.gpu.train RECIPE
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -39,6 +45,10 @@ VGG = Recipe(epochs=100, batch_size=128, lr=0.05, weight_decay=5e-4, warmup=2, a
 RECIPES = {
     "mnist-lenet": Training("lenet", mnist, LENET),
     "mnist-lenet-distorted": Training("lenet", mnist, replace(LENET, augment="distort", weight_decay=1e-4)),
+    # Larger batches, so fewer steps, and fewer epochs: for --graph.  On a CPU, in float32, it gave 99.35, 99.30 and
+    # 99.31 % of the test images with the seeds 0, 1 and 2.
+    "mnist-lenet-fast": Training("lenet", mnist, replace(LENET, epochs=8, batch_size=256, lr=0.06, warmup=1,
+                                                         augment="distort", weight_decay=1e-4)),
     **{f"cifar-{kind}{depth}": Training(f"cifar_{kind}{depth}", data.cifar10, RESNET)
        for kind in ("plain", "resnet") for depth in (20, 32, 44, 56)},
     # A smaller rate until it begins to learn; in the paper 400 steps, which is about an epoch.
@@ -48,13 +58,17 @@ RECIPES = {
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m solutions.gpu.train", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m solutions.gpu.train", description=__doc__.split("\n")[0],
                                      epilog=f"The recipes: {', '.join(RECIPES)}.")
     parser.add_argument("recipe", metavar="RECIPE")
     parser.add_argument("--epochs", type=_count, help="in place of the recipe's")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the order and the augmentation")
     parser.add_argument("--data", metavar="DIR", help="where the data set lies (in place of CNNLAB_DATA)")
     parser.add_argument("--device", help="such as cpu or cuda; by default a GPU if there is one")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="by default bfloat16 on a GPU only")
+    parser.add_argument("--compile", action="store_true", help="let torch.compile make the kernels")
+    parser.add_argument("--graph", action="store_true", help="launch a step as one CUDA graph: for small networks")
+    parser.add_argument("--kernels", action="store_true", help="compute with the kernels of solutions.gpu.kernels")
     parser.add_argument("--checkpoint", metavar="FILE", help="written after every epoch; if it is there, gone on from")
     options = parser.parse_args(argv)
     if options.recipe not in RECIPES:
@@ -65,7 +79,7 @@ def main(argv=None) -> int:
         os.environ["CNNLAB_DATA"] = options.data
     try:
         history = run(RECIPES[options.recipe], options)
-    except (FileNotFoundError, ValueError) as e:  # no data, or the checkpoint of another training
+    except (FileNotFoundError, ValueError) as e:  # no data, no such device, or the checkpoint of another training
         print(e, file=sys.stderr)
         return 1
     return 1 if history.stopped else 0
@@ -75,15 +89,56 @@ def run(training: Training, options):
     """Train as the recipe says, with what the command line changes; a line after every epoch."""
     import torch
 
+    from cnnlab import processes
     from solutions.gpu.models import create
 
+    chosen = device(options.device)
+    if options.kernels:
+        check_kernels(chosen, options.compile)
     train_set, test_set = training.sets()
     recipe = replace(training.recipe, epochs=options.epochs or training.recipe.epochs, seed=options.seed)
     torch.manual_seed(recipe.seed)
     net = create(training.network, num_classes=10)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"{training.network} on {device}: {recipe}")
-    return train(net, train_set, test_set, recipe, device=device, checkpoint=options.checkpoint)
+    if options.kernels:
+        from solutions.gpu.layers import use_kernels
+
+        use_kernels(net)
+    torch.backends.cudnn.benchmark = True  # batches have one size, so trying cuDNN's algorithms pays
+    mine = processes.join(chosen)
+    try:
+        if processes.number() == 0:
+            many = f", {processes.count()} processes" if processes.count() > 1 else ""
+            print(f"{training.network} on {chosen}{many}: {recipe}")
+        return train(net, train_set, test_set, recipe, device=mine, checkpoint=options.checkpoint,
+                     precision=options.precision, compile=options.compile, graph=options.graph)
+    finally:
+        processes.leave()
+
+
+def device(name: str | None) -> str:
+    """The name of the device to train on.  Raises ValueError if torch has no such device."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    name = name or ("cuda" if gpus else "cpu")
+    try:
+        wanted = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"There is no device {name!r}; give cpu, cuda, or cuda:1 for the second GPU.") from None
+    if wanted.type == "cuda" and (wanted.index or 0) >= gpus:
+        there = f"this machine has {gpus} GPU{'s' * (gpus > 1)}" if gpus else "torch finds no GPU on this machine"
+        raise ValueError(f"There is no {name}: {there}.  Leave --device out to train on what there is.")
+    return name
+
+
+def check_kernels(device: str, compile: bool) -> None:
+    """Raises ValueError where our kernels do not run."""
+    if importlib.util.find_spec("triton") is None:
+        raise ValueError("The kernels need Triton, which is not installed; run `pip install triton`, on Linux.")
+    if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError("The kernels are for a GPU.  To see them compute on a CPU, slowly, set TRITON_INTERPRET=1.")
+    if compile:
+        raise ValueError("torch.compile makes kernels of its own; give --kernels or --compile, not both.")
 
 
 def _count(text):

@@ -1,9 +1,5 @@
 """Every kernel gives what PyTorch gives in float64, for any sizes, strides and dtypes, and touches nothing else."""
 
-from contextlib import ExitStack, contextmanager
-from types import SimpleNamespace
-from unittest.mock import patch
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,58 +11,14 @@ from solutions.gpu.kernels import conv2d as conv
 from solutions.gpu.kernels import cross_entropy as ce
 from solutions.gpu.kernels import depthwise as dw
 from solutions.gpu.kernels import pooling as pool
+from tests.gpu.memory import DEVICE, TOLERANCE, draw, near, poisoned
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-# Of the largest value: float32 sums in another order, and the rounding of the result in the shorter dtypes.
-TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 dtypes = st.sampled_from(list(TOLERANCE))
 seeds = st.integers(0, 2**20)
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)
 # Few examples of some hundred pixels: the interpreter takes about 10 ms for a tile.
 few = settings(max_examples=15, deadline=None, derandomize=True)
-
-
-@contextmanager
-def poisoned():
-    """In the block new tensors are full of NaN, with NaN around them in memory, which must be there in the end."""
-    made = []
-
-    def empty(*shape, dtype=None, device=None, memory_format=torch.contiguous_format):
-        shape = shape[0] if isinstance(shape[0], tuple) else shape
-        like = torch.empty_like(torch.zeros(shape, device="meta"), dtype=dtype, memory_format=memory_format)
-        poison = float("nan") if like.dtype.is_floating_point else 77
-        memory = torch.full((like.numel() + 64,), poison, dtype=like.dtype, device=device)
-        made.append((memory, like.numel(), poison))
-        return memory[32 : 32 + like.numel()].as_strided(shape, like.stride(), 32)
-
-    with ExitStack() as stack:
-        for module in (conv, dw, pool, bn, ce):
-            stack.enter_context(patch.object(module, "torch", SimpleNamespace(**vars(torch) | {"empty": empty})))
-        yield
-    for memory, n, poison in made:
-        beside = torch.cat([memory[:32], memory[32 + n :]])
-        assert beside.isnan().all() if poison != poison else (beside == poison).all(), "written beside the result"
-
-
-def draw(seed, *shape, dtype=torch.float32, layout="first"):
-    """Random numbers, in one of the ways that memory may be ordered: a view of something larger, too."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=generator).to(DEVICE, dtype)
-    if layout == "last" and len(shape) == 4:
-        return x.to(memory_format=torch.channels_last)
-    if layout == "view":
-        larger = torch.full([2 * n + 1 for n in shape], float("nan"), dtype=dtype, device=DEVICE)
-        view = larger[tuple(slice(1, None, 2) for _ in shape)]
-        return view.copy_(x)
-    return x
-
-
-def near(ours, reference, what=""):
-    """Equal up to rounding, of the result and of sums in another order."""
-    assert ours.shape == reference.shape and torch.isfinite(ours).all(), what
-    scale = reference.abs().max().clamp(min=1)
-    assert ((ours.double() - reference).abs().max() / scale) < TOLERANCE[ours.dtype], what
 
 
 layouts = st.sampled_from(["first", "last", "view"])
@@ -91,7 +43,7 @@ def test_convolution_and_its_gradients(N, C, K, groups, size, kernel_size, windo
     b = draw(seed + 2, K * groups, dtype=dtype) if bias else None
     x64, w64 = x.double().requires_grad_(), weight.double().requires_grad_()
     plain = F.conv2d(x64, w64, None if b is None else b.double(), groups=groups, **window)
-    with poisoned():
+    with poisoned(conv, dw, pool, bn, ce):
         near(conv.conv2d(x, weight, b, groups=groups, relu=relu, **window), plain.relu() if relu else plain, "forward")
         dy = draw(seed + 3, *plain.shape, dtype=dtype, layout=layout)
         plain.backward(dy.double())
@@ -117,7 +69,7 @@ def test_depthwise_convolution_and_its_gradients(N, C, size, kernel_size, window
     weight, b = draw(seed + 1, C, 1, *kernel_size, dtype=dtype, layout=layout), draw(seed + 2, C, dtype=dtype)
     x64, w64 = x.double().requires_grad_(), weight.double().requires_grad_()
     plain = F.conv2d(x64, w64, b.double() if bias else None, groups=C, **window)
-    with poisoned():
+    with poisoned(conv, dw, pool, bn, ce):
         near(dw.depthwise_conv2d(x, weight, b if bias else None, relu=relu, **window),
              plain.relu() if relu else plain, "forward")
         dy = draw(seed + 3, *plain.shape, dtype=dtype, layout=layout)
@@ -137,7 +89,7 @@ def test_max_pooling(N, C, size, kernel_size, stride, dilation, padding, whole, 
     x = x.round() if whole else x  # whole numbers: many ties
     x64 = x.double().requires_grad_()
     plain = F.max_pool2d(x64, kernel_size, stride, padding, dilation)
-    with poisoned():
+    with poisoned(conv, dw, pool, bn, ce):
         y, winner = pool.max_pool2d(x, kernel_size, stride, padding, dilation)
         assert torch.equal(y.double(), plain)
         dy = draw(seed + 3, *plain.shape, dtype=dtype, layout=layout)
@@ -155,7 +107,7 @@ def test_average_pooling(N, C, size, kernel_size, stride, padding, dtype, layout
     x = draw(seed, N, C, *size, dtype=dtype, layout=layout)
     x64 = x.double().requires_grad_()
     plain = F.avg_pool2d(x64, kernel_size, stride, padding)
-    with poisoned():
+    with poisoned(conv, dw, pool, bn, ce):
         near(pool.avg_pool2d(x, kernel_size, stride, padding), plain)
         dy = draw(seed + 3, *plain.shape, dtype=dtype, layout=layout)
         plain.backward(dy.double())
@@ -190,7 +142,7 @@ def test_batch_norm(N, C, size, offset, residual, relu, dtype, layout, seed):
     x64, w64, b64 = x.double().requires_grad_(), weight.double().requires_grad_(), bias.double().requires_grad_()
     plain = F.batch_norm(x64, None, None, w64, b64, training=True, eps=eps)
     expected = plain + other.double() if residual else plain
-    with poisoned():
+    with poisoned(conv, dw, pool, bn, ce):
         mean, var = bn.statistics(x)
         near(mean, x.double().mean((0, 2, 3)), "mean")
         near(var, x.double().var((0, 2, 3), correction=0), "variance")
@@ -219,7 +171,7 @@ def test_cross_entropy(N, K, scale, dtype, layout, seed):
     z64 = logits.double().requires_grad_()
     plain = F.cross_entropy(z64, labels)
     plain.backward()
-    with poisoned():
+    with poisoned(conv, dw, pool, bn, ce):
         loss, log_sums = ce.cross_entropy(logits, labels)
         near(loss, plain.detach())
         near(3 * ce.cross_entropy_backward(logits, labels, log_sums, torch.ones((), device=DEVICE)), 3 * z64.grad)

@@ -14,13 +14,14 @@ from tests.hostile import (
     room_attacks,
     slow_to_show,
     structure,
+    triton_tricks,
 )
 from tests.hostile.case import Case
 
 ATTACKS: list[Case] = [case for module in (kernel_tricks, forged_answers, structure, files, escapes, leaks,
                                            forged_messages, endings, bombs,
-                                           room_attacks, slow_to_show) for case in module.CASES]
-HONEST: list[Case] = honest_answers.CASES + honest.CASES
+                                           room_attacks, slow_to_show, triton_tricks) for case in module.CASES]
+HONEST: list[Case] = honest_answers.CASES + honest.CASES + triton_tricks.ODD
 
 
 def chosen(names: list[str], cases: list[Case]) -> list[Case]:

@@ -148,7 +148,7 @@ def _hand_in(case, world, words):
             plant_in_submission(notebook, words)
         else:
             notebook = cut(released)
-            cell(notebook, "window_response").source = solved["window_response"]
+            cell(notebook, case.exercise).source = solved[case.exercise]
         nbformat.write(notebook, _made(submitted / student / slug) / f"{slug}.ipynb")
     with Gradebook(f"sqlite:///{world.course / 'gradebook.db'}") as book:
         book.add_student(AFTER.name, first_name=words.words["gradebook"])

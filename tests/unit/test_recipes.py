@@ -1,17 +1,19 @@
 """The commands that train and measure: what they run, what they keep, and what they say when they cannot."""
 
-import gzip
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from cnnlab import results
+from cnnlab.training import History
 from solutions.gpu import train as training
 from solutions.gpu.experiments import __main__ as experiments
 from solutions.gpu.experiments import mnist_lenet, mnist_robustness, mnist_size
 from solutions.gpu.experiments.lenets import small_digits
 from solutions.gpu.models import NETWORKS, create
+from tests.unit.tiny_mnist import write
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +26,7 @@ def one_thread():
 
 @pytest.fixture
 def tiny_mnist(tmp_path):
-    """A folder with four IDX files, of a hundred images each of which has its label written in it in light."""
-    for part, n in (("train", 100), ("t10k", 40)):
-        labels = np.arange(n, dtype=np.uint8) % 10
-        images = np.zeros((n, 28, 28), np.uint8)
-        images[np.arange(n), 4 + 2 * labels] = 255
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            sizes = np.array(array.shape, ">i4").tobytes()
-            content = bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-            (tmp_path / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
+    write(tmp_path)
     return tmp_path
 
 
@@ -54,6 +48,35 @@ def test_a_recipe_trains_on_the_data_of_a_folder(tiny_mnist, capsys, monkeypatch
     assert "another training (seed 0, now 1)" in capsys.readouterr().err
 
 
+def test_what_the_command_line_says_of_speed_reaches_the_training(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(training, "train", lambda net, *sets, **options: asked.update(options, net=net) or History())
+    monkeypatch.setitem(training.RECIPES, "x", training.Training("lenet", lambda: (None, None), training.LENET))
+    options = ["x", "--device", "cpu", "--precision", "bfloat16"]
+    assert training.main([*options, "--compile", "--graph"]) == 0
+    assert asked["precision"] == "bfloat16" and asked["compile"] and asked["graph"] and asked["device"] == "cpu"
+    pytest.importorskip("triton")
+    monkeypatch.setattr(training, "check_kernels", lambda device, compile: None)
+    assert training.main([*options, "--kernels"]) == 0
+    assert type(asked["net"].features[0]).__module__ == "solutions.gpu.layers.modules" and not asked["compile"]
+
+
+@pytest.mark.parametrize("options, said", [
+    (["--device", "gpu"], "There is no device 'gpu'; give cpu, cuda, or cuda:1 for the second GPU."),
+    (["--device", "cuda:64"], r"There is no cuda:64: .* GPU"),
+    (["--device", "cpu", "--graph"], "CUDA graphs are for a GPU, and this training is on cpu; leave graph out."),
+    (["--device", "cpu", "--kernels"], "set TRITON_INTERPRET=1"),
+    (["--device", "cpu", "--kernels", "--compile"], "give --kernels or --compile, not both"),
+])
+def test_what_this_machine_cannot_do_is_said_in_one_sentence(options, said, tiny_mnist, capsys, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    if "not both" in said:
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert training.main(["mnist-lenet", "--epochs", "1", "--data", str(tiny_mnist), *options]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and re.search(said, lines[0])
+
+
 def test_mnist_is_put_in_the_middle_of_32_by_32(tiny_mnist, monkeypatch):
     monkeypatch.setenv("CNNLAB_DATA", str(tiny_mnist))
     (images, labels), _ = training.mnist()
@@ -62,7 +85,7 @@ def test_mnist_is_put_in_the_middle_of_32_by_32(tiny_mnist, monkeypatch):
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_are_near(capsys):
-    near = "did you mean mnist-lenet-distorted or mnist-lenet?"
+    near = "did you mean mnist-lenet-distorted or mnist-lenet-fast or mnist-lenet?"
     for name, said in (("mnist-lenet-distort", near), ("x", "there are mnist-lenet, ")):
         with pytest.raises(SystemExit):
             training.main([name])

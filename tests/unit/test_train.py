@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -146,6 +147,44 @@ def test_while_nbgrader_grades_two_steps_are_made_and_nothing_is_written(digit_s
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     history = train(small(), *digit_sets, RECIPE, checkpoint=tmp_path / "a.pt")
     assert len(history.loss) == 2 and not list(tmp_path.iterdir()) and capsys.readouterr().out == ""
+
+
+def test_a_compiled_training_takes_the_same_course(digit_sets, monkeypatch):
+    # All of torch.compile but the last step, which calls a C++ compiler.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    recipe = Recipe(epochs=1, batch_size=90, lr=0.1)  # six batches and a smaller one
+    plain, compiled = small(drop=0), small(drop=0)
+    expected = train(plain, *digit_sets, recipe, quiet=True)
+    assert train(compiled, *digit_sets, recipe, quiet=True, compile=True).loss == pytest.approx(expected.loss, rel=1e-5)
+    assert list(compiled.state_dict()) == list(plain.state_dict()) and compiled[0].weight.grad is not None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.filterwarnings("default")  # of torch's compiler
+@pytest.mark.parametrize("options", [{}, {"graph": True}, {"compile": True}, {"compile": True, "graph": True}])
+def test_on_a_gpu_it_takes_the_same_course(options, digit_sets):
+    recipe = Recipe(epochs=2, batch_size=90, lr=0.1)
+    expected = train(small(drop=0), *digit_sets, recipe, quiet=True)
+    got = train(small(drop=0), *digit_sets, recipe, quiet=True, device="cuda", precision="float32", **options)
+    assert got.loss == pytest.approx(expected.loss, rel=0.02)
+    rounded = train(small(drop=0), *digit_sets, recipe, quiet=True, device="cuda", **options)
+    assert rounded.loss == pytest.approx(expected.loss, rel=0.1) and rounded.loss != got.loss
+
+
+def test_in_bfloat16_products_are_rounded_and_weights_are_not(digit_sets):
+    seen, recipe = [], Recipe(epochs=1, batch_size=100, lr=0.1)
+    rounded, plain = small(drop=0), small(drop=0)
+    rounded[0].register_forward_hook(lambda module, x, y: seen.append((y.dtype, module.training)))
+    got = train(rounded, *digit_sets, recipe, precision="bfloat16", quiet=True)
+    expected = train(plain, *digit_sets, recipe, quiet=True)
+    assert set(seen) == {(torch.bfloat16, True), (torch.bfloat16, False)}  # while it learns and while it is tested
+    assert {p.dtype for p in rounded.parameters()} == {torch.float32}
+    assert got.loss != expected.loss and got.loss == pytest.approx(expected.loss, rel=0.05)
+
+
+def test_an_unknown_precision_is_named(digit_sets):
+    with pytest.raises(ValueError, match='"float32" or "bfloat16", not \'half\''):
+        train(small(), *digit_sets, RECIPE, precision="half")
 
 
 def test_learning_rates_by_hand():

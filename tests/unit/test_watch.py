@@ -151,6 +151,21 @@ def test_a_lane_that_is_masked_out_gives_no_number_unless_other_says_which():
     assert y.isnan().all()
 
 
+@triton.jit
+def square(y, M, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    inside = (i < 3)[:, None] & (i < 2)[None, :]
+    tl.store(y + i[:, None] * BLOCK + i[None, :], tl.zeros((BLOCK, BLOCK), tl.float32),
+             inside & (tl.program_id(0) < M))
+
+
+def test_a_mask_may_have_a_condition_that_is_one_number():
+    y = torch.ones(4, 4)
+    with watch():
+        square[(2,)](y, 1, BLOCK=4)
+    assert not y[:3, :2].any() and y.sum() == 10
+
+
 def test_adding_up_in_memory_is_a_race_unless_it_is_atomic():
     x, y = numbers(19), torch.zeros(1)
     with watch():

@@ -127,6 +127,12 @@ def batch_norm(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tenso
     return y
 
 
+def affine(mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Batch norm with fixed statistics as y · scale + shift, for `conv2d`: scale and shift, float32 (C,)."""
+    scale = (weight / torch.sqrt(var + eps)).float()
+    return scale, (bias - mean * scale).float()
+
+
 def batch_norm_backward(dy: Tensor, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor,
                         eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients for x, weight and bias of batch norm in training, from dy; mean and var are `statistics(x)`."""

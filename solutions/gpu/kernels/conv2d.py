@@ -26,10 +26,11 @@ from solutions.gpu.kernels.window import Window
 
 
 @triton.jit
-def forward_kernel(x, weight, bias, y, M, C, H, W, K, P, Q,
+def forward_kernel(x, weight, bias, scale, shift, residual, y, M, C, H, W, K, P, Q,
                    R, S, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
-                   x_n, x_c, x_h, x_w, w_k, w_c, w_r, w_s, y_n, y_k, y_p, y_q,
-                   HAS_BIAS: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
+                   x_n, x_c, x_h, x_w, w_k, w_c, w_r, w_s, res_n, res_k, res_p, res_q, y_n, y_k, y_p, y_q,
+                   HAS_BIAS: tl.constexpr, AFFINE: tl.constexpr, ADD: tl.constexpr, RELU: tl.constexpr,
+                   PRECISION: tl.constexpr, WIDEN: tl.constexpr,
                    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr):
     group = tl.program_id(2)
     m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)   # (M,) output pixels
@@ -52,10 +53,17 @@ def forward_kernel(x, weight, bias, y, M, C, H, W, K, P, Q,
                 total = tl.dot(a, b, total, input_precision=PRECISION)    # (M, K) += (M, c) (c, K)
     if HAS_BIAS:
         total += tl.load(bias + group * K + k, k < K, other=0.0).to(tl.float32)[None, :]
+    if AFFINE:
+        total = (total * tl.load(scale + group * K + k, k < K, other=0.0)[None, :]
+                 + tl.load(shift + group * K + k, k < K, other=0.0)[None, :])
+    inside = (m < M)[:, None] & (k < K)[None, :]
+    if ADD:
+        there = n[:, None] * res_n + p[:, None] * res_p + q[:, None] * res_q + (group * K + k)[None, :] * res_k
+        total += tl.load(residual + there, inside, other=0.0).to(tl.float32)
     if RELU:
         total = tl.maximum(total, 0.0)
     there = y + n[:, None] * y_n + p[:, None] * y_p + q[:, None] * y_q + (group * K + k)[None, :] * y_k
-    tl.store(there, total.to(y.dtype.element_ty), (m < M)[:, None] & (k < K)[None, :])
+    tl.store(there, total.to(y.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -117,23 +125,29 @@ def grad_weight_kernel(dy, x, dw, M, C, H, W, K, P, Q,
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1, *,
-           relu: bool = False) -> Tensor:
-    """`torch.nn.functional.conv2d`, with a ReLU behind it if `relu`.
+           affine: tuple[Tensor, Tensor] | None = None, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+    """`torch.nn.functional.conv2d` and what often follows, in one pass: relu((y + bias) · scale + shift + residual).
 
     x (N, C_in, H, W), weight (C_out, C_in / groups, R, S), bias (C_out,), all of one dtype: float32, float16 or
-    bfloat16.  Returns (N, C_out, P, Q) in the memory format of x.  Raises ValueError for shapes that do not fit.
+    bfloat16.  affine: scale and shift (C_out,), float32, as `batch_norm.affine` makes them of a batch norm in
+    inference; residual (N, C_out, P, Q).  Returns (N, C_out, P, Q) in the memory format of x.  Raises ValueError for
+    shapes that do not fit.
     """
     window = Window.of(weight.shape[2:], stride, padding, dilation)
     (N, C_in, H, W), (C_out, C) = x.shape, weight.shape[:2]
-    _fit(x, C_in, C_out, C, groups)
+    check_channels(C_in, weight, groups)
     P, Q = window.output(H, W)
+    check_epilogue((N, C_out, P, Q), affine, residual)
     y = torch.empty((N, C_out, P, Q), dtype=x.dtype, device=x.device, memory_format=memory_format(x))
     M, K = N * P * Q, C_out // groups
+    scale, shift = (y, y) if affine is None else affine
+    other = y if residual is None else residual
     blocks = {"BLOCK_M": 64, "BLOCK_N": _block(K), "BLOCK_K": _block(C)}
     grid = triton.cdiv(M, blocks["BLOCK_M"]), triton.cdiv(K, blocks["BLOCK_N"]), groups
-    forward_kernel[grid](x, weight, y if bias is None else bias, y, M, C, H, W, K, P, Q, *window.numbers,
-                         *x.stride(), *weight.stride(), *y.stride(), HAS_BIAS=bias is not None, RELU=relu,
-                         **_arithmetic(x), **blocks)
+    forward_kernel[grid](x, weight, y if bias is None else bias, scale, shift, other, y, M, C, H, W, K, P, Q,
+                         *window.numbers, *x.stride(), *weight.stride(), *other.stride(), *y.stride(),
+                         HAS_BIAS=bias is not None, AFFINE=affine is not None, ADD=residual is not None, RELU=relu,
+                         **arithmetic(x), **blocks)
     return y
 
 
@@ -147,7 +161,7 @@ def conv2d_grad_input(dy: Tensor, weight: Tensor, size: tuple[int, int], stride=
     blocks = {"BLOCK_M": 64, "BLOCK_N": _block(C), "BLOCK_K": _block(K)}
     grid = triton.cdiv(M, blocks["BLOCK_M"]), triton.cdiv(C, blocks["BLOCK_N"]), groups
     grad_input_kernel[grid](dy, weight, dx, M, C, H, W, K, P, Q, *window.numbers,
-                            *dy.stride(), *weight.stride(), *dx.stride(), **_arithmetic(dy), **blocks)
+                            *dy.stride(), *weight.stride(), *dx.stride(), **arithmetic(dy), **blocks)
     return dx
 
 
@@ -161,14 +175,26 @@ def conv2d_grad_weight(dy: Tensor, x: Tensor, kernel_size: tuple[int, int], stri
     blocks = {"BLOCK_M": _block(K), "BLOCK_N": 64, "BLOCK_K": 32}
     grid = triton.cdiv(K, blocks["BLOCK_M"]), triton.cdiv(C * R * S, blocks["BLOCK_N"]), groups
     grad_weight_kernel[grid](dy, x, dw, N * P * Q, C, H, W, K, P, Q, *window.numbers,
-                             *dy.stride(), *x.stride(), *dw.stride(), **_arithmetic(x), **blocks)
+                             *dy.stride(), *x.stride(), *dw.stride(), **arithmetic(x), **blocks)
     return dw
 
 
-def _fit(x, C_in, C_out, C, groups):
+def check_channels(C_in: int, weight: Tensor, groups: int) -> None:
+    """Raise ValueError unless C_in channels, weight and groups fit together."""
+    C_out, C = weight.shape[:2]
     if groups < 1 or C_in != C * groups or C_out % groups:
         raise ValueError(f"{C_in} channels of x, {C} channels in each of {C_out} filters and {groups} groups do not "
                          "fit: x has filter channels times groups, and groups divide the filters")
+
+
+def check_epilogue(shape: tuple[int, ...], affine: tuple[Tensor, Tensor] | None, residual: Tensor | None) -> None:
+    """Raise ValueError unless what comes behind a convolution fits its result, of `shape` (N, K, P, Q)."""
+    for name, given in zip(("scale", "shift"), affine or (), strict=False):
+        if given.shape != shape[1:2] or given.dtype != torch.float32 or not given.is_contiguous():
+            raise ValueError(f"{name} has shape {tuple(given.shape)} and {given.dtype}; it is a contiguous float32 "
+                             f"tensor of {shape[1]} values")
+    if residual is not None and residual.shape != shape:
+        raise ValueError(f"residual has shape {tuple(residual.shape)}; the convolution gives {shape}")
 
 
 def _block(n):
@@ -176,7 +202,7 @@ def _block(n):
     return min(64, max(16, triton.next_power_of_2(n)))
 
 
-def _arithmetic(x):
+def arithmetic(x: Tensor) -> dict[str, str | bool]:
     """How tiles are multiplied: float32 in full, unless PyTorch was told that tf32 will do for convolutions.
 
     The interpreter takes the bits of bfloat16 for whole numbers, so there they are made float32 first.

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from solutions.gpu.kernels import batch_norm as bn
-from solutions.gpu.kernels import conv2d as conv
+from solutions.gpu.kernels import convolution as conv
 from solutions.gpu.kernels import cross_entropy as ce
 from solutions.gpu.kernels import depthwise as dw
 from solutions.gpu.kernels import pooling as pool
