@@ -38,7 +38,7 @@ def gather(notebooks: dict[str, NotebookNode]) -> list[Paper]:
                 found[_key(paper.title)].append(paper)
                 before = paper.authors
     merged = [_merge(papers) for papers in found.values()]
-    return sorted(merged, key=lambda p: (p.year, p.authors, p.title))
+    return sorted(merged, key=lambda p: (p.year or 9999, p.authors, p.title))
 
 
 def as_markdown(papers: list[Paper], titles: dict[str, str]) -> str:
@@ -46,7 +46,7 @@ def as_markdown(papers: list[Paper], titles: dict[str, str]) -> str:
     count = f"The {len(papers)} works that the notebooks refer to, by year, and where each is used."
     lines = ["# Papers", "", count, ""]
     for paper in papers:
-        lines += [f"- {paper.authors}{', ' * bool(paper.authors)}*{paper.title}*, {paper.year or 'no year'}"]
+        lines += [f"- {paper.authors}{', ' * bool(paper.authors)}*{paper.title}*, {paper.year or ''}".rstrip(", ")]
         for slug, use in paper.uses.items():
             lines.append(f"  - [{titles[slug]}](notebooks/{slug}.ipynb){': ' * bool(use)}{use}")
         lines.append("")
@@ -74,13 +74,23 @@ def _read(item, slug, before):
         start = titles[n - 1].end() if n else 0
         end = titles[n + 1].start() if n + 1 < len(titles) else len(item)
         where, _, use = item[title.end():end].partition(": ")
-        authors = re.sub(r"^[^;]*?\d{4}\W*(and\s+)?", "", item[start:title.start()]) if n else item[:title.start()]
-        authors = authors.strip(" ,;")
-        if authors == "The same" or (n and not re.search(r"[A-Z]\w+ [A-Z]", authors)):
-            authors = before if authors == "The same" else papers[0].authors if authors == "" else ""
+        authors = _authors(item[start:title.start()], n, before if n == 0 else papers[0].authors)
         year = re.findall(r"\b(?:1[89]|20)\d\d\b", where)
-        papers.append(Paper(title[1], authors, int(year[0]) if year else 0, {slug: use.strip(" .;")}))
+        papers.append(Paper(title[1], authors, int(year[0]) if year else 0, {slug: re.sub(r"; and$", "", use.strip()).strip(" .;")}))
     return papers
+
+
+def _authors(text, number, before):
+    """Who is named in the text that leads to a title: to the first of an item, number 0, or to a later one.
+
+    before: the authors of the work before, who stay where only "and" or "The same" is said.
+    """
+    if number:
+        text = re.sub(r"^(and|[^;]*\d{4}[^;]*?(; |, )(and )?|[^;]*; and)", "", text.strip())
+    text = text.strip(" ,;")
+    if text in ("", "and", "The same"):
+        return before
+    return text if number == 0 or re.match(r"[A-Z]\w+ [A-Z]", text) else ""  # "section VII of" names nobody
 
 
 def _key(title):

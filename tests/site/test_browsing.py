@@ -4,7 +4,7 @@ import pytest
 
 from cnnlab.course import NOTEBOOKS
 
-SECOND = "notebooks/02_convolution.html"
+SECOND = "notebooks/03_padding_stride_channels.html"
 TITLE = "article h1"  # the theme has another, which is only printed
 
 
@@ -26,7 +26,7 @@ def test_pages_follow_each_other_in_the_order_of_the_course(visit):
         following.click()
         page.wait_for_load_state()
         names.append(page.locator(TITLE).inner_text().rstrip("#"))
-    assert names[:2] == [f"{n:02} {NOTEBOOKS[n].title}" for n in (0, 2)]
+    assert names[:2] == [f"{n:02} {NOTEBOOKS[n].title}" for n in (0, 3)]
     assert names[2:] == ["Papers", "Data", "For students", "For readers on their own", "For instructors",
                          "For contributors"]
     page.locator("a.left-prev").click()
@@ -34,9 +34,8 @@ def test_pages_follow_each_other_in_the_order_of_the_course(visit):
 
 
 def test_search_finds_a_word_of_a_notebook(visit):
-    page = visit.open("search.html?q=deconvolution")
-    visit.open("search.html?q=Gaussian")
-    page.locator("#search-results a", has_text="02 Convolution").first.click()
+    page = visit.open("search.html?q=dilation")
+    page.locator("#search-results a", has_text="03 Padding").first.click()
     page.wait_for_url(f"**/{SECOND}*")
 
 
@@ -81,9 +80,9 @@ def test_without_scripts_folds_open_and_figures_are_there(visit):
     fold = page.locator("details.solution").first
     fold.locator("summary").click()
     assert fold.locator("pre").is_visible()
-    still = page.locator(".animation img").first
-    still.scroll_into_view_if_needed()
-    assert still.evaluate("img => img.complete && img.naturalWidth > 0")
+    for still in (page.locator(".animation img").first, page.locator(".cnnlab-widget img").first):
+        still.scroll_into_view_if_needed()
+        still.evaluate("img => img.decode()")
 
 
 def test_hints_are_climbed_by_keyboard_one_after_the_other(visit):
@@ -102,6 +101,17 @@ def test_hints_are_climbed_by_keyboard_one_after_the_other(visit):
     assert "The solution" in page.evaluate("document.activeElement.innerText")
 
 
+def test_a_widget_takes_the_place_of_its_still_figure_and_reacts(visit):
+    page = visit.open(SECOND)
+    widget = page.locator(".cnnlab-widget").first
+    widget.locator("input").first.wait_for()
+    assert not widget.locator("> img").count()
+    before = widget.inner_text()
+    widget.get_by_label("stride").fill("2")
+    widget.get_by_label("stride").press("Enter")
+    assert widget.inner_text() != before
+
+
 def test_an_animation_plays(visit):
     page = visit.open(SECOND)
     picture = page.locator(".animation img").first
@@ -116,6 +126,6 @@ def test_the_student_notebook_downloads(visit, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download this notebook").click()
     download.value.save_as(tmp_path / "got.ipynb")
-    assert download.value.suggested_filename == "02_convolution.ipynb"
+    assert download.value.suggested_filename == "03_padding_stride_channels.ipynb"
     text = (tmp_path / "got.ipynb").read_text(encoding="utf-8")
     assert "raise NotImplementedError()" in text and "BEGIN SOLUTION" not in text

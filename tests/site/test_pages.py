@@ -93,12 +93,12 @@ def test_fields_and_buttons_have_names(soups):
 def test_no_page_weighs_more_than_two_megabytes(site):
     weights = weight.pages(site)
     assert weights and max(weights.values()) < weight.LIMIT
-    notebook = next(w for page, w in weights.items() if page.stem == "02_convolution")
+    notebook = next(w for page, w in weights.items() if page.stem == "03_padding_stride_channels")
     assert notebook > 300_000  # its pictures are counted
 
 
 def test_a_notebook_shows_what_students_get_and_folds_what_they_do_not(site, soups):
-    soup = soups[site / "notebooks" / "02_convolution.html"]
+    soup = soups[site / "notebooks" / "03_padding_stride_channels.html"]
     folds = [fold.extract() for fold in soup.find_all("details")]
     solutions = [fold for fold in folds if "solution" in fold["class"]]
     assert len(solutions) == 11 and all("def " in fold.pre.get_text() for fold in solutions)
