@@ -8,7 +8,8 @@ pointer is translated on its way to memory, and these are errors:
 - reading or changing what another program wrote, or two lanes that store different values in one place (Race);
 - reading back what another lane of the same program stored since the last `tl.debug_barrier()` (MissingBarrier).
 
-Lanes that a mask switches off give NaN where the load names no `other`, because a GPU gives anything.
+Lanes that a mask switches off give NaN and numbers out of all proportion where the load names no `other`, because a GPU
+gives anything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import contextlib
 import numpy as np
 
 REGION = 1 << 44  # bytes between the addresses at which tensors seem to lie: no wrong offset leads from one to the next
-ABSENT = {"f": np.nan, "i": -77, "u": 77, "b": True}  # what a lane without `other` reads, by kind of dtype
+# What lanes without `other` read, one after the other.  NaN spoils sums, but maxima and minima pass over it.
+ABSENT = {"f": (np.nan, 3e38, -3e38), "i": (-77, 99, -99), "u": (77, 99), "b": (True, False)}
+ABSENT_BF16 = (0x7FC0, 0x7F7F, 0xFF7F)  # the same as bits, as which the interpreter keeps bfloat16
 
 
 class Fault(Exception):  # noqa: N818
@@ -67,7 +70,8 @@ def watch():
         for name in _Launch.OPERATIONS:
             setattr(builder, name, getattr(seen, name))
         try:
-            return launch(self, *args, **kwargs)
+            with np.errstate(all="ignore"):  # a GPU does not warn
+                return launch(self, *args, **kwargs)
         except interpreter.InterpreterError as e:
             cause = e
             while isinstance(cause, interpreter.InterpreterError) and cause.__cause__:
@@ -137,9 +141,9 @@ class _Launch:
 
             kind = ptrs.get_element_ty()
             dtype = np.dtype(_get_np_dtype(kind))
-            # bfloat16 is kept as its bits
-            absent = 0x7FC0 if kind.name == "bf16" else ABSENT[dtype.kind]
-            other = TensorHandle(np.full(ptrs.data.shape, absent, dtype), kind)
+            absent = np.zeros(ptrs.data.shape, dtype)
+            absent[~on] = np.resize(ABSENT_BF16 if kind.name == "bf16" else ABSENT[dtype.kind], (~on).sum())
+            other = TensorHandle(absent, kind)
         real = self._each(ptrs, on, "reads", self._read)
         return self.own["create_masked_load"](self.builder, real, _handle(mask, on), other, *rest)
 

@@ -21,6 +21,7 @@
 
 # %%
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -164,16 +165,23 @@ def relu_kernel(x, y, n, BLOCK: tl.constexpr):
 check("relu_kernel", relu_kernel)
 
 # %% [markdown]
-# Around a kernel there is always a function like the next one. It makes room for the result, works out the grid,
-# and launches. (`triton.cdiv` divides and rounds up.)
+# Around a kernel there is always a function like `relu` below. It makes room for the result, works out the grid,
+# and launches. (`triton.cdiv` divides and rounds up.) `launch` puts the watch around it where the kernel is
+# interpreted.
 
 # %%
+def launch(kernel, grid, *arguments, **constants):
+    """kernel[grid](*arguments, **constants), under the watch if it runs in the interpreter."""
+    with watch() if DEVICE == "cpu" else nullcontext():
+        kernel[grid](*arguments, **constants)
+
+
 def relu(x):
     """max(x, 0) by your kernel; x any float32 tensor that lies packed in memory."""
     if obstacle():
         return torch.relu(x)
     y = torch.empty_like(x)
-    relu_kernel[(triton.cdiv(x.numel(), 1024),)](x, y, x.numel(), BLOCK=1024)
+    launch(relu_kernel, (triton.cdiv(x.numel(), 1024),), x, y, x.numel(), BLOCK=1024)
     return y
 
 # %%
@@ -240,7 +248,8 @@ def centre(x):
     if obstacle():
         return x - x.mean(1, keepdim=True)
     y = torch.empty_like(x)
-    centre_kernel[(triton.cdiv(len(x), 8),)](x, y, *x.shape, BLOCK_R=8, BLOCK_C=triton.next_power_of_2(x.shape[1]))
+    launch(centre_kernel, (triton.cdiv(len(x), 8),), x, y, *x.shape,
+           BLOCK_R=8, BLOCK_C=triton.next_power_of_2(x.shape[1]))
     return y
 
 # %%
@@ -374,7 +383,7 @@ def to_channels_last(x):
     N, C, H, W = x.shape
     y = torch.empty((N, H, W, C), dtype=x.dtype, device=x.device)
     grid = triton.cdiv(N * H * W, 64), triton.cdiv(C, 16)
-    to_channels_last_kernel[grid](x, y, N * H * W, C, H, W, *x.stride(), BLOCK_M=64, BLOCK_C=16)
+    launch(to_channels_last_kernel, grid, x, y, N * H * W, C, H, W, *x.stride(), BLOCK_M=64, BLOCK_C=16)
     return y.permute(0, 3, 1, 2)
 
 # %%
@@ -451,7 +460,8 @@ for name, tile in tiles.items():
 # NCHW is not hopeless at stride 1: neighbours along a row are neighbours in memory. At stride 2 it fetches 2.7
 # bytes for each it uses, and on small images its rows are short. In NHWC a pixel's 64 channels are 128 bytes in one
 # piece, whatever stride, padding and size do. That is why NVIDIA recommends channels-last for 16-bit networks.
-#
+
+# %% [markdown]
 # The last line is the exception: with 3 channels a pixel is 6 bytes, and at stride 4 the next one that is needed
 # lies 24 bytes further. We come back to first layers. (What caches keep from one step to the next is not counted
 # here.)
@@ -495,7 +505,7 @@ plots.grids(m // 4, k // 4, pixels, pixels // 4, cell=0.4,
 # %% [markdown]
 # Left, the output matrix twice: rows are pixels, columns are filters. Six programs, and those at the lower and the
 # right edge hang over. Right, the same ten pixels in their image: a tile of rows is a run of pixels that goes from
-# one row of the image to the next, and on into the next image. It is no rectangle.
+# one row of the image to the next and, in a batch, on into the next image. It is no rectangle.
 
 # %% [markdown]
 # ### Exercise: how many tiles
@@ -530,7 +540,7 @@ for images in (1, 4, 32):
     rows, columns, share = grids[images] = tile_grid(images * 14 * 14, 512, 128, 128)
     rounds = -(-rows * columns // 132)
     print(f"{images:3} images: {rows:3} × {columns} tiles, {share:.0%} of their outputs needed; "
-          f"{rounds} rounds, {rows * columns / (132 * rounds):.0%} of the multiprocessors busy")
+          f"rounds: {rounds}, {rows * columns / (132 * rounds):.0%} of the multiprocessors busy")
 
 # %% [markdown]
 # For one image, 8 of 132 work. That is why a GPU wants batches. With 32 images there are 196 tiles: one round of
@@ -581,8 +591,8 @@ def matmul(a, b):
         return a.float() @ b.float()
     (M, D), K = a.shape, b.shape[1]
     c = torch.empty((M, K), device=a.device)
-    matmul_kernel[(triton.cdiv(M, 64), triton.cdiv(K, 32))](a, b, c, M, K, D, *a.stride(), *b.stride(),
-                                                            BLOCK_M=64, BLOCK_K=32, BLOCK_D=32)
+    launch(matmul_kernel, (triton.cdiv(M, 64), triton.cdiv(K, 32)), a, b, c, M, K, D, *a.stride(), *b.stride(),
+           BLOCK_M=64, BLOCK_K=32, BLOCK_D=32)
     return c
 
 # %%
@@ -707,7 +717,8 @@ print(f"the arithmetic of the layer at the peak: {arithmetic * 1e6:.0f} microsec
 # - row m: image n, output row p, output column q, as in your exercise on offsets;
 # - column d = (r·S + s)·C + c. We choose this order, channels fastest, because channels-last has them side by side;
 # - the number is x[n, c, p·stride + r − padding, q·stride + s − padding], or 0 in the padding.
-#
+
+# %% [markdown]
 # A program that needs a tile of the matrix reads it from the image. The matrix exists nowhere: **implicit GEMM**
 # (Chetlur and others, 2014, in the first cuDNN).
 
@@ -770,8 +781,7 @@ check("bias_relu_kernel", bias_relu_kernel)
 # %% [markdown]
 # ### Exercise: the convolution
 #
-# Write `conv_kernel(x, weight, bias, y, M, H, W, C, K, P, Q, R, S, stride, padding, x_n, x_h, x_w, x_c, BLOCK_M,
-# BLOCK_K, BLOCK_C)`.
+# Write `conv_kernel`, with the parameters that stand in its cell.
 #
 # - `x`: images with C channels, H×W, strides `x_n`, `x_h`, `x_w`, `x_c`; `weight` (R, S, C, K) packed, which is a
 #   matrix (R·S·C, K); `bias` (K,). All float32 or all float16;
@@ -828,9 +838,9 @@ def conv_relu(x, weight, bias, stride=1, padding=0, blocks=(BLOCK_M, 16, 16)):
     P, Q = (H + 2 * padding - R) // stride + 1, (W + 2 * padding - S) // stride + 1
     y = torch.empty((N, P, Q, K), device=x.device)
     x_n, x_c, x_h, x_w = x.stride()
-    conv_kernel[(triton.cdiv(N * P * Q, blocks[0]), triton.cdiv(K, blocks[1]))](
-        x, weight.permute(2, 3, 1, 0).contiguous(), bias, y, N * P * Q, H, W, C, K, P, Q, R, S, stride, padding,
-        x_n, x_h, x_w, x_c, BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_C=blocks[2])
+    launch(conv_kernel, (triton.cdiv(N * P * Q, blocks[0]), triton.cdiv(K, blocks[1])),
+           x, weight.permute(2, 3, 1, 0).contiguous(), bias, y, N * P * Q, H, W, C, K, P, Q, R, S, stride, padding,
+           x_n, x_h, x_w, x_c, BLOCK_M=blocks[0], BLOCK_K=blocks[1], BLOCK_C=blocks[2])
     return y.permute(0, 3, 1, 2)                                           # channels-last, seen as (N, K, P, Q)
 
 # %%
@@ -853,7 +863,8 @@ print(f"C1: {tuple(maps.shape)}, largest difference from torch "
 # - there are no weights, and a block of channels takes the place of the block of filters: each is pooled alone;
 # - the sum becomes a maximum;
 # - what does not count is no longer 0.
-#
+
+# %% [markdown]
 # ### Exercise: max pooling
 #
 # Write `max_pool_kernel(x, y, M, C, H, W, P, Q, R, S, stride, padding, BLOCK_M, BLOCK_C)`.
@@ -896,8 +907,8 @@ def max_pool(x, size, stride, padding=0):
     N, C, H, W = x.shape
     P, Q = (H + 2 * padding - size) // stride + 1, (W + 2 * padding - size) // stride + 1
     x, y = x.permute(0, 2, 3, 1).contiguous(), torch.empty((N, P, Q, C), device=x.device)
-    max_pool_kernel[(triton.cdiv(N * P * Q, BLOCK_M), triton.cdiv(C, 16))](
-        x, y, N * P * Q, C, H, W, P, Q, size, size, stride, padding, BLOCK_M=BLOCK_M, BLOCK_C=16)
+    launch(max_pool_kernel, (triton.cdiv(N * P * Q, BLOCK_M), triton.cdiv(C, 16)),
+           x, y, N * P * Q, C, H, W, P, Q, size, size, stride, padding, BLOCK_M=BLOCK_M, BLOCK_C=16)
     return y.permute(0, 3, 1, 2)
 
 # %%
@@ -931,8 +942,6 @@ print(f"largest difference of a score from torch: {(ours - theirs).abs().max():.
 # - **Some launches are disturbed.** Take the median of several, each timed on its own;
 # - **The second run finds its data in the L2 cache.** In a network other layers run in between. So one overwrites
 #   the cache before each run.
-#
-# Short kernels are timed with **events**, marks in the queue to which the GPU itself gives its time.
 
 # %% [markdown]
 # For practice, a device in simulation, with a clock in microseconds. To launch takes the host 5 of them; when the
@@ -1008,8 +1017,8 @@ class Stopwatch(Device):
 check("median_time", Stopwatch)
 
 # %% [markdown]
-# The same for a real GPU, with events, and with a cache that is overwritten before each run. It is used below,
-# where there is a GPU.
+# The same for a real GPU, with **events**, marks in the queue to which the GPU itself gives its time, and with a
+# cache that is overwritten before each run. It is used below, where there is a GPU.
 
 # %%
 def gpu_seconds(work, warmup=5, repeats=30):
@@ -1032,7 +1041,8 @@ def gpu_seconds(work, warmup=5, repeats=30):
 # How fast could a layer be? Two times cannot be undercut, whatever the method: its operations at the peak of the
 # arithmetic, and its bytes at the bandwidth, where each number of the input and of the weights is read once and
 # each output written once. The longer one is the layer's **floor**.
-#
+
+# %% [markdown]
 # ### Exercise: the floors of a layer
 #
 # Write `layer_floors(layer, itemsize, peak, bandwidth)`.
@@ -1051,8 +1061,8 @@ def layer_floors(layer, itemsize, peak, bandwidth):
     layer (N, C, H, W, K, R, S, stride, padding).  Returns (int, int, float).
     """
     ### BEGIN SOLUTION
-    N, C, H, W, K, R, S, stride, padding = layer
-    M = N * ((H + 2 * padding - R) // stride + 1) * ((W + 2 * padding - S) // stride + 1)
+    N, C, H, W, K, R, S, stride, pad = layer
+    M = N * ((H + 2 * pad - R) // stride + 1) * ((W + 2 * pad - S) // stride + 1)
     flops = 2 * M * K * R * S * C
     moved = itemsize * (N * H * W * C + R * S * C * K + M * K)
     return flops, moved, max(flops / peak, moved / bandwidth)
@@ -1074,7 +1084,14 @@ sizes = {"A": (128, 3, 227, 96, 11, 4, 0), "B": (128, 96, 27, 256, 5, 1, 2), "C"
          "J": (128, 128, 56, 128, 3, 2, 1), "K": (128, 256, 14, 256, 3, 1, 1), "L": (128, 256, 14, 1024, 1, 1, 0),
          "M": (128, 512, 7, 512, 3, 1, 1), "N": (128, 16, 28, 32, 5, 1, 2)}
 layers = {letter: (N, C, H, H, K, R, R, stride, padding) for letter, (N, C, H, K, R, stride, padding) in sizes.items()}
-floors = {letter: layer_floors(layer, 2, PEAK, BANDWIDTH) for letter, layer in layers.items()}
+
+
+def all_floors():
+    """Operations, bytes and floor of every layer, by your function, for the H100 and 2 bytes a number."""
+    return {letter: layer_floors(layer, 2, PEAK, BANDWIDTH) for letter, layer in layers.items()}
+
+# %%
+floors = all_floors()
 print("   N    C → K      pixels   window        GFLOP     MB   op/byte    arithmetic    bytes")
 for letter, (N, C, H, K, R, stride, padding) in sizes.items():
     flops, moved, _ = floors[letter]
@@ -1082,6 +1099,7 @@ for letter, (N, C, H, K, R, stride, padding) in sizes.items():
           f"{moved / 1e6:6.0f} {flops / moved:9.0f} {1e6 * flops / PEAK:10.0f} µs {1e6 * moved / BANDWIDTH:5.0f} µs")
 
 # %%
+floors = all_floors()
 fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 for shift, (name, color, hatch, of) in enumerate([("arithmetic", "0.35", "", lambda f: f[0] / PEAK),
                                                   ("bytes", "0.9", "///", lambda f: f[1] / BANDWIDTH)]):
@@ -1096,7 +1114,7 @@ plt.show()
 
 # %%
 places = {}
-for letter, (flops, moved, seconds) in floors.items():
+for letter, (flops, moved, seconds) in all_floors().items():
     places.setdefault(round(6 * np.log(flops / moved)), []).append((letter, flops / moved, flops / seconds / 1e12))
 fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 intensity = np.array([20, ridge, 4000])
@@ -1105,13 +1123,14 @@ ax.axvline(ridge, color="0.6", linewidth=1, linestyle=":")
 for near in places.values():
     letters, x, y = zip(*near)
     ax.plot(x, y, "o", color="tab:orange", markeredgecolor="0.2", markersize=6)
-    ax.text(np.mean(x), 0.84 * np.mean(y), " " + ", ".join(letters), va="top", fontsize=10)
+    high = 1.25 if letters == ("C",) else 0.84                               # above, where there is more room
+    ax.text(np.mean(x), high * np.mean(y), " " + ", ".join(letters), va="top", fontsize=10)
 ax.set(xlabel="operations per byte that has to be moved", ylabel="TFLOP/s at best", ylim=(50, 1500))
 ax.grid(which="major", color="0.9")
 plt.show()
 
 # %% [markdown]
-# Each layer at the rate that its floor allows; letters at one place belong to the dots above them. Left of the
+# Each layer at the rate that its floor allows; letters at one place belong to the dots beside them. Left of the
 # dotted line memory is the limit, right of it arithmetic.
 #
 # Eight of the fourteen have fewer than 295 operations per byte and wait for memory: the first layers A and G, the
@@ -1131,10 +1150,10 @@ plt.show()
 def output_pixels(layer):
     """M: the output pixels of all images."""
     N, _, H, W, _, R, S, stride, padding = layer
-    return N * F.max_pool2d(torch.empty(1, H, W, device="meta"), (R, S), stride, padding).numel()
+    return N * len(range(-padding, H + padding - R + 1, stride)) * len(range(-padding, W + padding - S + 1, stride))
 
 # %%
-with_patches, with_relu = {}, {}
+floors, with_patches, with_relu = all_floors(), {}, {}
 for letter, layer in layers.items():
     (N, C, H, W, K, R, S, stride, padding), (flops, moved, floor), M = layer, floors[letter], output_pixels(layer)
     patches = 2 * 2 * M * R * S * C if (R, S, stride) != (1, 1, 1) else 0        # a 1×1 layer's patches are its input
@@ -1160,7 +1179,7 @@ for name, factors in {"with patches": with_patches, "with another ReLU": with_re
 # a depth that is filled up: `tl.dot` takes channels by the 16, and C = 3 fills 3 of them.
 
 # %%
-asked, busy, filled = {}, {}, {}
+floors, asked, busy, filled = all_floors(), {}, {}, {}
 for letter, layer in layers.items():
     (N, C, H, W, K, R, S, stride, padding), M = layer, output_pixels(layer)
     block_k = min(128, triton.next_power_of_2(K))
@@ -1173,6 +1192,11 @@ print(f"{'asked for / least':18}" + "".join(f"{v:5.0f}" for v in asked.values())
 for name, shares in {"processors busy": busy.values(), "filled, C": [v for v, _ in filled.values()],
                      "filled, S·C": [v for _, v in filled.values()]}.items():
     print(f"{name:18}" + "".join(f"{v:5.0%}" for v in shares))
+for letter in "AG":
+    flops, moved, _ = floors[letter]
+    by_channel, by_row = (1e6 * flops / PEAK / share for share in filled[letter])
+    print(f"{letter}: bytes {1e6 * moved / BANDWIDTH:.0f} µs; arithmetic {by_channel:.0f} µs with C at a time, "
+          f"{by_row:.0f} µs with S·C at a time")
 
 # %% [markdown]
 # What follows from it:
@@ -1184,16 +1208,9 @@ for name, shares in {"processors busy": busy.values(), "filled, C": [v for v, _ 
 # - A and G fill 3 of 16 channels. A row of the window, S·C = 33 or 21 numbers that lie side by side in
 #   channels-last, fills 69 and 66 %, and comes in one piece: a **first-layer path**.
 
-# %%
-for letter in "AG":
-    flops, moved, _ = floors[letter]
-    by_channel, by_row = (1e6 * flops / PEAK / share for share in filled[letter])
-    print(f"{letter}: bytes {1e6 * moved / BANDWIDTH:.0f} µs; arithmetic {by_channel:.0f} µs with C at a time, "
-          f"{by_row:.0f} µs with S·C at a time")
-
 # %% [markdown]
-# For both, memory is the floor. With five times the arithmetic they would be limited by arithmetic that is mostly
-# zeros; by rows they are near their floor.
+# For both (the last two lines above) memory is the floor. With five times the arithmetic they would be limited by
+# arithmetic that is mostly zeros; by rows they are near their floor.
 #
 # And **channels-last** we have counted above: at stride 2, layer J's tiles would fetch 2.7 times the bytes in NCHW.
 #
@@ -1219,7 +1236,7 @@ for letter in "AG":
 # **Predict.** By which factor is cuDNN above the floor of layer G, if it does 30 TFLOP/s?
 
 # %%
-flops, moved, floor = floors["G"]
+flops, moved, floor = all_floors()["G"]
 print(f"G at 30 TFLOP/s: {1e6 * flops / 30e12:.0f} µs; its floor: {1e6 * floor:.0f} µs, "
       f"{flops / 30e12 / floor:.0f} times less")
 
@@ -1298,18 +1315,17 @@ draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_co
 # %% [markdown] tags=["written:which_optimisation:4"]
 # ## In your own words
 #
-# A colleague has a network for 512×512 images on an H100 (989 TFLOP/s, 3.35 TB/s), bfloat16, NCHW. Two layers take
-# most of the time, for a batch of 16 images:
+# On an H100 (989 TFLOP/s, 3.35 TB/s) two layers take most of a network's time, with 16 images, in bfloat16 and
+# NCHW:
 #
-# - **P**: 3 → 32 channels, 3×3, stride 2, padding 1, measured 400 µs;
+# - **P**: 3 → 32 channels on 512×512 pixels, 3×3, stride 2, padding 1, measured 400 µs;
 # - **Q**: 512 → 512 channels on 8×8 pixels, 3×3, padding 1, measured 40 µs.
 #
-# Each is followed by a ReLU in a kernel of its own, which is included. Time was taken by reading the clock before
-# and after a loop of 100 calls, after a warm-up.
+# Each is followed by a ReLU in a kernel of its own, included. The clock was read before and after a loop of 100
+# calls, after a warm-up.
 #
-# For each layer: give intensity, floor, and what limits it. Say which optimisations you would try first, in which
-# order, and what each can give at most, with numbers. And what would you ask about the measurement? Use your
-# functions; a dozen sentences are enough.
+# For each layer give intensity and floor, and what limits it. Which optimisations would you try first, and what can
+# each give at most, in numbers? What would you ask about the measurement? Ten sentences are enough.
 #
 # <!-- BEGIN SOLUTION -->
 # **Answer.**
@@ -1321,10 +1337,11 @@ draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_co
 # P first: the separate ReLU moves the output (67 MB) twice more, 40 µs, so fusing it saves that and no more than
 # that. The rest, some 330 µs, is the layer itself, 12 times its floor: a first layer at stride 2 in NCHW. There I
 # would go to channels-last with a path for three channels that reads the S·C = 9 numbers of a window's row
-# together; C alone fills 3 of 16 lanes of the depth. At most from 360 to 27.5 µs. Patches must not be made. Q: M =
-# 1024 pixels and 512 filters are 8 × 4 = 32 tiles of 128×128 on 132 multiprocessors, 24 % of them. So with these
-# tiles at least 20 µs. Split-K by 4, or tiles of 64×64, gives up to 4 times. The ReLU costs 0.6 µs of traffic and a
-# launch; fusing it is right and small. Channels-last helps on such small images.
+# together; C alone fills 3 of 16 lanes of the depth. At most from 360 to 27.5 µs. Patches must not be made.
+#
+# Q: M = 1024 pixels and 512 filters are 8 × 4 = 32 tiles of 128×128 on 132 multiprocessors, 24 % of them. So with
+# these tiles at least 20 µs. Split-K by 4, or tiles of 64×64, gives up to 4 times. The ReLU costs 0.6 µs of traffic
+# and a launch; fusing it is right and small. Channels-last helps on such small images.
 #
 # About the measurement: was the device waited for before the second look at the clock? If not, it is the time to
 # queue 200 kernels. The inputs of Q (5.8 MB) stay in the L2 cache from call to call, which flatters it; and a
@@ -1335,7 +1352,7 @@ draw_record(Path(plots.__file__).parents[1] / "benchmarks" / "results" / "gpu_co
 # - 1 point: intensities of about 20 and 709, floors of about 27 and 5 µs, memory and arithmetic as the limits.
 # - 1 point: P: the fused ReLU is worth about 40 µs; the rest is for channels-last and a first-layer path.
 # - 1 point: Q: 32 tiles for 132 multiprocessors; split-K or smaller tiles, at most 4 times.
-# - 1 point: synchronisation before the clock is read, and one of warm cache, mean for median.
+# - 1 point: synchronisation before the clock is read, and one of: warm cache, mean instead of median.
 # <!-- END SOLUTION -->
 
 # %% [markdown]

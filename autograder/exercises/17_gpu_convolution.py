@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.exercise import FORBIDDEN_TORCH, Exercise, Mistake, call
-from autograder.exercises.draws import ints, quarters
+from autograder.exercises.draws import ints
 from cnnlab.kernels import obstacle, tl, triton
 from cnnlab.probes import strided
 
@@ -1592,12 +1592,14 @@ def layer_floors(layer, itemsize, peak, bandwidth):
     return flops, moved, float(np.fmax(flops / peak, moved / bandwidth))
 
 
-def floors_with_torch(layer, itemsize, peak, bandwidth):
+def floors_by_counting(layer, itemsize, peak, bandwidth):
     N, C, H, W, K, R, S, stride, padding = layer
-    x, w = torch.empty(N, C, H, W, device="meta"), torch.empty(K, C, R, S, device="meta")
-    y = F.conv2d(x, w, None, stride, padding)
-    flops, moved = y.numel() * 2 * w[0].numel(), (x.numel() + w.numel() + y.numel()) * itemsize
-    return flops, moved, max(flops / peak, moved / bandwidth)
+    P = sum(1 for top in range(0, H + 2 * padding - R + 1) if top % stride == 0)
+    Q = sum(1 for left in range(0, W + 2 * padding - S + 1) if left % stride == 0)
+    sizes = [(N, C, H, W), (K, C, R, S), (N, K, P, Q)]
+    moved = sum(a * b * c * d for a, b, c, d in sizes) * itemsize
+    flops = N * P * Q * K * (2 * C * R * S)
+    return flops, moved, flops / peak if flops * bandwidth > moved * peak else moved / bandwidth
 
 
 def floors_by_intensity(layer, itemsize, peak, bandwidth):
@@ -1676,7 +1678,7 @@ LAYER_FLOORS = Exercise(
         Mistake("memory_only", "The time is that of the bytes alone. Some layers wait for the arithmetic.",
                 _floors(time=lambda a, b: b)),
     ],
-    alternatives=[floors_with_torch, floors_by_intensity],
+    alternatives=[floors_by_counting, floors_by_intensity],
     hints=[
         "What would an ideal machine still have to read and to write? And what would it have to multiply?",
         dedent("""\

