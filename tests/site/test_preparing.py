@@ -145,6 +145,6 @@ def test_every_work_that_a_notebook_names_is_in_the_index_with_authors_and_year(
         for title in papers.TITLE.findall(section):
             named += 1
             start = " ".join(title.split()).partition(":")[0]
-            entry = next(e for e in text.split("\n- ") if start.lower() in e.partition("\n")[0].lower())
+            entry = next(e for e in text.split("\n- ") if f"*{start.lower()}" in e.partition("\n")[0].lower())
             assert f"notebooks/{slug}.ipynb" in entry, (slug, title)
     assert named > 100
