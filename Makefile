@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab build student-bundle dist solutions test check-exercises check-hostile bench-grading bench-layers \
+.PHONY: help demo lab build student-bundle dist solutions site test check-exercises check-hostile bench-grading bench-layers \
         bench-gpu-conv gpu-kernels bench-gpu-training lock clean
 
 help:  ## list the targets
@@ -27,8 +27,11 @@ dist: build  ## wheels for students and for instructors, in build/dist
 solutions: .venv/ready  ## executed solution notebooks in build/solutions
 	@$(BIN)/python -m autograder.solutions
 
+site: .venv/ready build  ## the course as a website, in build/site (the first time, some minutes)
+	@$(BIN)/python -m autograder.site
+
 # What grades, attacks or drives a browser uses every core by itself, and minds what else runs.
-ALONE := tests/grading tests/hostile tests/browser
+ALONE := tests/grading tests/hostile tests/browser tests/site
 test: .venv/ready  ## run every test
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(addprefix --ignore=,$(ALONE)); first=$$?; \
 	$(BIN)/python -m pytest $(ALONE); exit $$((first | $$?))

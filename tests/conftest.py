@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
+import shutil
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -14,6 +16,10 @@ from autograder.exercise import load_all
 from cnnlab import own
 
 matplotlib.use("agg")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 class Names(dict):
@@ -41,3 +47,16 @@ def names_of():
     Tests hold the numbers in a notebook's prose against these.
     """
     return _names
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if CHROMIUM is None:
+        what = "The browser tests need Chromium; on Debian: apt install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

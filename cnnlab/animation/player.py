@@ -21,6 +21,7 @@ def player(fig, draw, frames, interval, alt):
     # Matplotlib's buttons fetch an icon font from the net; plain characters need none.
     page = re.sub(r'<link rel="stylesheet"\s+href="http[^>]*>', "", page)
     page = re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda icon: BUTTONS[icon[1]], page)
+    page = page.replace('type="range"', 'type="range" aria-label="Frame"')
     # Where scripts do not run, as in a notebook that is not trusted, the last picture stands still.
     last = re.findall(r'frames\[\d+\] = "([^"]+)"', page)[-1].replace("\\\n", "")
     return HTML(page.replace('<img id="', f'<img alt="{alt}" src="{last}" id="', 1))
