@@ -76,7 +76,8 @@ def _read(item, slug, before):
         where, _, use = item[title.end():end].partition(": ")
         authors = _authors(item[start:title.start()], n, before if n == 0 else papers[0].authors)
         year = re.findall(r"\b(?:1[89]|20)\d\d\b", where)
-        papers.append(Paper(title[1], authors, int(year[0]) if year else 0, {slug: re.sub(r"; and$", "", use.strip()).strip(" .;")}))
+        use = re.sub(r"; and$", "", use.strip()).strip(" .;")
+        papers.append(Paper(title[1], authors, int(year[0]) if year else 0, {slug: use}))
     return papers
 
 
