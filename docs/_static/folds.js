@@ -24,11 +24,18 @@ function ask(fold) {
     remember(fold.dataset.exercise);
     question.remove();
     answer.hidden = false;
+    measure();
     summary.focus();
   });
   question.querySelector(".no").addEventListener("click", () => { fold.open = false; summary.focus(); });
   fold.append(question, answer);
 }
 
+// The theme lets code that is too wide be scrolled by keyboard; it looks for such code when the window changes.
+function measure() {
+  window.dispatchEvent(new Event("resize"));
+}
+
+for (const fold of document.querySelectorAll("details")) fold.addEventListener("toggle", measure);
 for (const fold of document.querySelectorAll("details.solution"))
   if (!seen.has(fold.dataset.exercise)) ask(fold);

@@ -53,3 +53,12 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(site, visit):
         page = visit.open(path)
         page.evaluate(OPEN_ALL)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 500, "height": 740}}], indirect=True)
+def test_code_that_is_too_wide_can_be_scrolled_by_keyboard_also_in_an_opened_fold(visit):
+    page = visit.open(SECOND)
+    page.evaluate(OPEN_ALL)
+    page.wait_for_function("""() => { const wide = [...document.querySelectorAll("details.solution pre")]
+        .filter(code => code.scrollWidth > code.clientWidth);
+        return wide.length > 3 && wide.every(code => code.tabIndex === 0); }""")
