@@ -311,8 +311,8 @@ with np.errstate(over="ignore"):
 print(f"image 128 begins at element {128 * image:,}; in 32 bits that is {cut:,}")
 
 # %% [markdown]
-# 128·64·512·512 is exactly 2³¹, one more than the largest int32 number. The kernel would read 8 GB **before** the
-# tensor. With a smaller batch it works, so tests do not find it. `m.to(tl.int64)` before the first multiplication
+# 128·64·512·512 is exactly 2³¹, one more than the largest int32 number. The kernel would read 2³¹ elements **before**
+# the tensor. With a smaller batch it works, so tests do not find it. `m.to(tl.int64)` before the first multiplication
 # makes all that follows 64 bits wide.
 
 # %% [markdown]

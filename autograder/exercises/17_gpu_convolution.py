@@ -123,8 +123,8 @@ def relu_body(x, y, n, BLOCK: tl.constexpr, SLIP: tl.constexpr = ""):
 
 
 def relu_probe(seed, n, block, more=0, wide=False):
-    """With `more` elements after the n, which are none of the kernel's business; wide: with 12 bits and quarters."""
-    x = whole(seed, n + more, most=3000) / np.float32(4) if wide else whole(seed, n + more)
+    """With `more` elements after the n, which are none of the kernel's business; wide: with 15 bits and quarters."""
+    x = whole(seed, n + more, most=30000) / np.float32(4) if wide else whole(seed, n + more)
     return call(x, poison(n + more), n=n, BLOCK=block, grid=(cdiv(n, block),), written=(1,), device="cpu")
 
 
@@ -695,8 +695,9 @@ TO_CHANNELS_LAST = Exercise(
         Mistake("no_channel_mask", "The channels have no mask, or only one of load and store has it. Past channel "
                 "C − 1 there is no channel of this pixel.",  # 115
                 slipped(last_body, "no_channel_mask")),
-        Mistake("first_channels", "Channels past those of the first tile are not written. A tile's number along the second "
-                "axis of the grid, times BLOCK_C, says where its channels begin.", slipped(last_body, "first_channels")),
+        Mistake("first_channels", "Channels past those of the first tile are not written. A tile's number along the "
+                "second axis of the grid, times BLOCK_C, says where its channels begin.",
+                slipped(last_body, "first_channels")),
         Mistake("axes_exchanged", "The axes of the grid are exchanged: number 0 is for pixels, number 1 for channels.",
                 slipped(last_body, "axes_exchanged")),
         Mistake("padded_rows", "In y the pixels are taken to lie BLOCK_C numbers apart. They lie C numbers "
@@ -1083,7 +1084,7 @@ BIAS_RELU_KERNEL = Exercise(
     probes=[epilogue_probe(np.float32([[1, -2, 3], [-4, 5, -6]]), np.float32([1, 3, -5])),
             epilogue_probe(whole(41, 5, 6, most=9), whole(42, 6, most=9)),
             epilogue_probe(np.float32([[4099, -4099, 2053], [4095, -4103, 2049]]), np.float32([-4097, 4101, -2051])),
-            epilogue_probe(whole(43, 11, 7, most=900) / np.float32(4), whole(44, 7, most=900) / np.float32(4), more=2)],
+            epilogue_probe(whole(43, 11, 7, most=300) / np.float32(4), whole(44, 7, most=300) / np.float32(4), more=2)],
     random=random_epilogue,
     mistakes=[
         Mistake("by_pixel", "Every row gets a bias of its own. A bias belongs to a filter, so to a column.",  # 118
@@ -1263,7 +1264,7 @@ def conv_body(x, weight, bias, y, M, H, W, C, K, P, Q, R, S, stride, padding, x_
 
 def conv_probe(seed, N, H, W, C, K, R, S, stride=1, padding=0, layout="last", dtype=np.float32, least=-3, most=3,
                blocks=(8, 4, 4), more=0, wide=1):
-    """layout: "last" is packed NHWC, "apart" the same with gaps, "first" is NCHW; wide: x has that much larger numbers."""
+    """layout: "last" is packed NHWC, "apart" the same with gaps, "first" is NCHW; wide: so much larger x."""
     rng = np.random.default_rng([seed, N, H, W])
     x = rng.integers(wide * least, wide * most + 1, (N, C, H, W) if layout == "first" else (N, H, W, C)).astype(dtype)
     x = strided(x) if layout == "apart" else x
@@ -1550,8 +1551,8 @@ MAX_POOL_KERNEL = Exercise(
         Mistake("channels_first", "x is read as (N, C, H, W). It is (N, H, W, C): the channels of a pixel lie side "
                 "by side.",  # 119
                 slipped(max_pool_body, "channels_first")),
-        Mistake("first_channels", "Channels past those of the first tile are not written. A tile's number along the second "
-                "axis of the grid, times BLOCK_C, says where its channels begin.",
+        Mistake("first_channels", "Channels past those of the first tile are not written. A tile's number along the "
+                "second axis of the grid, times BLOCK_C, says where its channels begin.",
                 slipped(max_pool_body, "first_channels")),
         Mistake("not_masked", "The store has no mask for the pixels: the last tile goes past pixel M − 1.",  # 115
                 slipped(max_pool_body, "not_masked")),
