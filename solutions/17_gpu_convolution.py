@@ -132,7 +132,7 @@ if not obstacle() and DEVICE == "cpu":
 # %% [markdown]
 # A GPU would not have told. It would have read and overwritten what lies behind the tensors, quietly, or ended the
 # program some time later. `watch()` makes the interpreter look at every address; the checks of this notebook do the
-# same. They also give NaN or huge numbers to lanes that a mask keeps back: a GPU may give anything. They notice when one
+# same. They give NaN or huge numbers to lanes that a mask keeps back: a GPU may give anything. They notice when one
 # program reads what another one writes.
 
 # %% [markdown]
