@@ -6,7 +6,8 @@ pointer is translated on its way to memory, and these are errors:
 
 - reading or writing where the tensor that the pointer was made from has no element (OutOfBounds);
 - reading or changing what another program wrote, or two lanes that store different values in one place (Race);
-- reading back what another lane of the same program stored since the last `tl.debug_barrier()` (MissingBarrier).
+- reading back what another lane of the same program stored since the last `tl.debug_barrier()` (MissingBarrier);
+- asking a whole block whether it is true (ManyTruths): the interpreter says yes.
 
 Lanes that a mask switches off give NaN and numbers out of all proportion where the load names no `other`, because a GPU
 gives anything.
@@ -15,6 +16,7 @@ gives anything.
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import numpy as np
 
@@ -47,6 +49,10 @@ class MissingBarrier(Fault):
     """It reads from memory what another lane of the program stored, and nothing makes sure that it did so before."""
 
 
+class ManyTruths(Fault):
+    """It asks a whole block whether it is true."""
+
+
 @contextlib.contextmanager
 def watch():
     """In the block, launches of interpreted kernels are watched.
@@ -59,6 +65,7 @@ def watch():
 
     builder, executor = interpreter.interpreter_builder, interpreter.GridExecutor
     launch, convert = executor.__call__, interpreter._implicit_cvt
+    patch = interpreter._patch_lang_tensor
     if launch.__name__ == "watched":  # a watch in a watch
         yield
         return
@@ -67,6 +74,8 @@ def watch():
     def watched(self, *args, **kwargs):
         seen = _Launch(builder, [name for name in self.arg_names if name not in self.constexprs])
         interpreter._implicit_cvt = lambda value: seen.converted(value, convert)
+        interpreter._patch_lang_tensor = lambda tensor, scope: (patch(tensor, scope), scope.set_attr(
+            tensor, "__bool__", _truth))
         for name in _Launch.OPERATIONS:
             setattr(builder, name, getattr(seen, name))
         try:
@@ -79,6 +88,7 @@ def watch():
             raise cause from None
         finally:
             interpreter._implicit_cvt = convert
+            interpreter._patch_lang_tensor = patch
             for name in _Launch.OPERATIONS:
                 delattr(builder, name)
 
@@ -89,6 +99,16 @@ def watch():
         executor.__call__ = launch
         for place, name, value in library:
             setattr(place, name, value)
+
+
+def _truth(value):
+    """bool(value) in a kernel.  A block has none, but the interpreter says True, and so `max(block, 0)` would be 0."""
+    data = value.handle.data
+    if data.size != 1 and not sys._getframe(1).f_globals.get("__name__", "").startswith("triton."):
+        raise ManyTruths("`if`, `and`, `or`, `not`, `max` and `min` take single values, and this is a block of shape "
+                         f"{data.shape}. For blocks there are masks, `tl.where`, `&`, `|`, `~`, `tl.maximum` and "
+                         "`tl.minimum`.", "a block")
+    return bool(data) if data.size == 1 else True
 
 
 class _Tensor:

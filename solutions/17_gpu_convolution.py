@@ -132,7 +132,7 @@ if not obstacle() and DEVICE == "cpu":
 # %% [markdown]
 # A GPU would not have told. It would have read and overwritten what lies behind the tensors, quietly, or ended the
 # program some time later. `watch()` makes the interpreter look at every address; the checks of this notebook do the
-# same. They also give NaN to lanes that a mask keeps back, because a GPU may give anything, and notice when one
+# same. They give NaN or huge numbers to lanes that a mask keeps back: a GPU may give anything. They notice when one
 # program reads what another one writes.
 
 # %% [markdown]
@@ -311,8 +311,8 @@ with np.errstate(over="ignore"):
 print(f"image 128 begins at element {128 * image:,}; in 32 bits that is {cut:,}")
 
 # %% [markdown]
-# 128·64·512·512 is exactly 2³¹, one more than the largest int32 number. The kernel would read 8 GB **before** the
-# tensor. With a smaller batch it works, so tests do not find it. `m.to(tl.int64)` before the first multiplication
+# 128·64·512·512 is exactly 2³¹, one more than the largest int32 number. The kernel would read 2³¹ elements **before**
+# the tensor. With a smaller batch it works, so tests do not find it. `m.to(tl.int64)` before the first multiplication
 # makes all that follows 64 bits wide.
 
 # %% [markdown]

@@ -122,10 +122,10 @@ def relu_body(x, y, n, BLOCK: tl.constexpr, SLIP: tl.constexpr = ""):
             tl.store(y + i, result, keep)
 
 
-def relu_probe(seed, n, block, more=0):
-    """With `more` elements after the n, which are none of the kernel's business."""
-    return call(whole(seed, n + more), poison(n + more), n=n, BLOCK=block, grid=(cdiv(n, block),),
-                written=(1,), device="cpu")
+def relu_probe(seed, n, block, more=0, wide=False):
+    """With `more` elements after the n, which are none of the kernel's business; wide: with 15 bits and quarters."""
+    x = whole(seed, n + more, most=30000) / np.float32(4) if wide else whole(seed, n + more)
+    return call(x, poison(n + more), n=n, BLOCK=block, grid=(cdiv(n, block),), written=(1,), device="cpu")
 
 
 def random_relu(rng):
@@ -136,7 +136,7 @@ def random_relu(rng):
 RELU_KERNEL = Exercise(
     id="relu_kernel", points=1, forbidden=(),
     oracle=relu,
-    probes=[relu_probe(1, 5, 4), relu_probe(2, 19, 8), relu_probe(3, 19, 8, more=5), relu_probe(4, 8, 8)],
+    probes=[relu_probe(1, 5, 4), relu_probe(2, 19, 8), relu_probe(3, 19, 8, more=5, wide=True), relu_probe(4, 8, 8)],
     random=random_relu,
     mistakes=[
         Mistake("no_mask", "Neither the load nor the store has a mask. The last program's block goes past element n "
@@ -165,8 +165,8 @@ RELU_KERNEL = Exercise(
                 slipped(relu_body, "absolute")),
         Mistake("unchanged", "The numbers are copied as they are: negative ones are to become 0.",
                 slipped(relu_body, "unchanged")),
-        Mistake("in_place", "The result goes to x. It belongs into y, and x stays as it is.",
-                slipped(relu_body, "in_place")),
+        Mistake("in_place", "Nothing is written into y, where the result belongs. x stays as it is, and what a kernel "
+                "returns goes nowhere.", slipped(relu_body, "in_place")),
     ],
     alternatives=[relu_by_where, relu_interleaved],
     hints=[
@@ -345,8 +345,8 @@ def centre_body(x, y, R, C, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, SLIP: 
     tl.store(y + at, result, inside)
 
 
-def centre_probe(seed, R, C, block, more=0):
-    return call(whole(seed, R + more, C, most=8), poison(R + more, C), R=R, C=C, BLOCK_R=block,
+def centre_probe(seed, R, C, block, more=0, most=8):
+    return call(whole(seed, R + more, C, most=most), poison(R + more, C), R=R, C=C, BLOCK_R=block,
                 BLOCK_C=block, grid=(cdiv(R, block),), written=(1,), device="cpu")
 
 
@@ -359,8 +359,8 @@ def random_centre(rng):
 CENTRE_ROWS = Exercise(
     id="centre_rows", points=2, forbidden=(),
     oracle=centre_rows,
-    probes=[centre_probe(6, 3, 2, 4), centre_probe(7, 6, 3, 4), centre_probe(8, 5, 3, 4, more=1),
-            centre_probe(9, 5, 8, 8)],
+    probes=[centre_probe(6, 3, 2, 4), centre_probe(7, 6, 3, 4), centre_probe(8, 7, 2, 4, more=1),
+            centre_probe(9, 5, 8, 8, most=3000)],
     random=random_centre,
     mistakes=[
         Mistake("no_other", "Lanes that the mask keeps back get `other`, and without it they hold anything. They "
@@ -503,7 +503,8 @@ PIXEL_OFFSETS = Exercise(
     oracle=pixel_offsets,
     probes=[offsets_probe(1, 2, 3, 100, 10, 2), offsets_probe(2, 2, 3, 600, 50, 7),
             offsets_probe(3, 2, 5, 77, 11, 2, 16),
-            offsets_probe(3, 2, 3, 2_000_000_000, 900_000_000, 3, 8), offsets_probe(2, 3, 4, 1000, 90, 9, 16, more=3)],
+            offsets_probe(3, 4, 3, 2_000_000_000, 900_000_000, 1_100_000_000, 16),
+            offsets_probe(2, 3, 4, 1000, 90, 9, 16, more=3)],
     random=random_offsets,
     mistakes=[
         Mistake("int32", "The offsets have overflowed. Every number fits into 32 bits, but the products and their "
@@ -640,13 +641,13 @@ def last_body(x, y, M, C, H, W, x_n, x_c, x_h, x_w,
     tl.store(y + to, tl.load(x + there, inside), inside)
 
 
-def last_probe(seed, N, C, H, W, layout="packed", blocks=(4, 4), more=0):
+def last_probe(seed, N, C, H, W, layout="packed", blocks=(4, 4), more=0, most=9):
     """layout: "packed" is NCHW, "apart" the same with gaps, "last" is NHWC already."""
     if layout == "last":
-        x = whole(seed, N, H, W, C, most=9)
+        x = whole(seed, N, H, W, C, most=most)
         x_n, x_h, x_w, x_c = steps_of(x)
     else:
-        x = whole(seed, N, C, H, W, most=9)
+        x = whole(seed, N, C, H, W, most=most)
         x = strided(x) if layout == "apart" else x
         x_n, x_c, x_h, x_w = steps_of(x)
     M = N * H * W
@@ -665,7 +666,8 @@ TO_CHANNELS_LAST = Exercise(
     id="to_channels_last", points=2, forbidden=(),
     oracle=to_channels_last,
     probes=[last_probe(11, 1, 2, 2, 3), last_probe(12, 2, 3, 2, 3, "apart"), last_probe(13, 2, 5, 2, 3, blocks=(8, 4)),
-            last_probe(14, 2, 3, 3, 2, "last", more=1), last_probe(15, 3, 5, 2, 3, "apart", blocks=(16, 2), more=2)],
+            last_probe(14, 2, 3, 3, 2, "last", more=1, most=3000),
+            last_probe(15, 3, 5, 2, 3, "apart", blocks=(16, 2), more=2)],
     random=random_last,
     mistakes=[
         Mistake("packed", "The offsets are worked out from C, H and W, as if x had no gaps. It may be a part of a "
@@ -690,11 +692,12 @@ TO_CHANNELS_LAST = Exercise(
                 slipped(last_body, "transposed")),
         Mistake("no_pixel_mask", "The pixels have no mask: the last tile goes past pixel M − 1.",  # 115
                 slipped(last_body, "no_pixel_mask")),
-        Mistake("no_channel_mask", "The channels have no mask: past channel C − 1 the tile writes into the next "
-                "pixel.",  # 115
+        Mistake("no_channel_mask", "The channels have no mask, or only one of load and store has it. Past channel "
+                "C − 1 there is no channel of this pixel.",  # 115
                 slipped(last_body, "no_channel_mask")),
-        Mistake("first_channels", "Every tile does the first channels. The number along the second axis of the grid "
-                "says which ones it should do.", slipped(last_body, "first_channels")),
+        Mistake("first_channels", "Channels past those of the first tile are not written. A tile's number along the "
+                "second axis of the grid, times BLOCK_C, says where its channels begin.",
+                slipped(last_body, "first_channels")),
         Mistake("axes_exchanged", "The axes of the grid are exchanged: number 0 is for pixels, number 1 for channels.",
                 slipped(last_body, "axes_exchanged")),
         Mistake("padded_rows", "In y the pixels are taken to lie BLOCK_C numbers apart. They lie C numbers "
@@ -842,7 +845,7 @@ MATMUL_KERNEL = Exercise(
     id="matmul_kernel", points=3, forbidden=(),
     oracle=product,
     probes=[product_probe(np.float32([[1, 2], [3, -1], [0, 2]]), np.float32([[2, -1], [1, 4]])),
-            product_probe(whole(21, 6, 5), whole(22, 5, 3)), long_product(23, 3, 5, 40),
+            product_probe(whole(21, 6, 5, most=3000), whole(22, 5, 3)), long_product(23, 3, 5, 40),
             product_probe(strided(whole(24, 5, 7)), strided(whole(25, 7, 6)), (4, 8, 4), more=1)],
     random=random_product,
     mistakes=[
@@ -1080,8 +1083,8 @@ BIAS_RELU_KERNEL = Exercise(
     oracle=bias_relu,
     probes=[epilogue_probe(np.float32([[1, -2, 3], [-4, 5, -6]]), np.float32([1, 3, -5])),
             epilogue_probe(whole(41, 5, 6, most=9), whole(42, 6, most=9)),
-            epilogue_probe(np.float32([[4097, -4099, 2051], [4095, -4101, 2049]]), np.float32([-4096, 4100, -2050])),
-            epilogue_probe(whole(43, 11, 7, most=9), whole(44, 7, most=9), more=2)],
+            epilogue_probe(np.float32([[4099, -4099, 2053], [4095, -4103, 2049]]), np.float32([-4097, 4101, -2051])),
+            epilogue_probe(whole(43, 11, 7, most=300) / np.float32(4), whole(44, 7, most=300) / np.float32(4), more=2)],
     random=random_epilogue,
     mistakes=[
         Mistake("by_pixel", "Every row gets a bias of its own. A bias belongs to a filter, so to a column.",  # 118
@@ -1260,10 +1263,10 @@ def conv_body(x, weight, bias, y, M, H, W, C, K, P, Q, R, S, stride, padding, x_
 
 
 def conv_probe(seed, N, H, W, C, K, R, S, stride=1, padding=0, layout="last", dtype=np.float32, least=-3, most=3,
-               blocks=(8, 4, 4), more=0):
-    """layout: "last" is packed NHWC, "apart" the same with gaps, "first" is NCHW."""
+               blocks=(8, 4, 4), more=0, wide=1):
+    """layout: "last" is packed NHWC, "apart" the same with gaps, "first" is NCHW; wide: so much larger x."""
     rng = np.random.default_rng([seed, N, H, W])
-    x = rng.integers(least, most + 1, (N, C, H, W) if layout == "first" else (N, H, W, C)).astype(dtype)
+    x = rng.integers(wide * least, wide * most + 1, (N, C, H, W) if layout == "first" else (N, H, W, C)).astype(dtype)
     x = strided(x) if layout == "apart" else x
     steps = steps_of(x)
     x_n, x_h, x_w, x_c = (steps[0], *steps[2:], steps[1]) if layout == "first" else steps
@@ -1287,7 +1290,7 @@ CONV_KERNEL = Exercise(
     oracle=conv,
     probes=[conv_probe(51, 1, 2, 3, 1, 1, 2, 2, blocks=(4, 4, 4)),
             conv_probe(52, 2, 4, 3, 2, 3, 3, 2, 1, 1, blocks=(16, 4, 4)),
-            conv_probe(53, 1, 5, 4, 5, 6, 2, 3, 2, 1, "apart", blocks=(8, 8, 4)),
+            conv_probe(53, 1, 5, 4, 5, 6, 2, 3, 2, 1, "apart", blocks=(8, 8, 4), wide=1000),
             conv_probe(54, 1, 2, 3, 8, 3, 2, 3, 1, 1, "last", np.float16, 5, 16, (16, 4, 8)),
             conv_probe(55, 3, 3, 5, 2, 5, 1, 2, 2, 0, "first", more=1)],
     random=random_conv,
@@ -1492,9 +1495,9 @@ def max_pool_body(x, y, M, C, H, W, P, Q, R, S, stride, padding,
     tl.store(y + (m * C)[:, None] + c[None, :], best, keep)
 
 
-def pool_probe(seed, N, H, W, C, R, S, stride, padding=0, blocks=(8, 4), more=0):
-    """Mostly negative numbers: beside those a 0 shows."""
-    x = np.random.default_rng([seed, N, H, W]).integers(-9, 3, (N, H, W, C)).astype(np.float32)
+def pool_probe(seed, N, H, W, C, R, S, stride, padding=0, blocks=(8, 4), more=0, wide=1):
+    """Mostly negative numbers: beside those a 0 shows; wide: that much larger ones."""
+    x = np.random.default_rng([seed, N, H, W]).integers(-9 * wide, 3 * wide, (N, H, W, C)).astype(np.float32)
     P, Q = (H + 2 * padding - R) // stride + 1, (W + 2 * padding - S) // stride + 1
     M = N * P * Q
     return call(x, poison(M + more, C), M=M, C=C, H=H, W=W, P=P, Q=Q, R=R, S=S, stride=stride, padding=padding,
@@ -1512,10 +1515,10 @@ MAX_POOL_KERNEL = Exercise(
     id="max_pool_kernel", points=3, forbidden=(),
     oracle=max_pool,
     probes=[pool_probe(61, 1, 2, 4, 1, 2, 2, 2, blocks=(4, 4)), pool_probe(62, 2, 4, 3, 2, 2, 3, 1, 1, (16, 4)),
-            pool_probe(63, 1, 5, 6, 5, 3, 2, 2, 1, (16, 4)), pool_probe(65, 2, 5, 3, 3, 3, 2, 1, 0, more=2)],
+            pool_probe(63, 1, 5, 6, 5, 3, 2, 2, 1, (16, 4), wide=999), pool_probe(65, 2, 5, 3, 3, 3, 2, 1, 0, more=2)],
     random=random_pool,
     mistakes=[
-        Mistake("from_zero", "The maximum starts at 0, so nothing below 0 ever wins. It starts below every "
+        Mistake("from_zero", "Nothing below 0 ever wins, as if the maximum started at 0. It starts below every "
                 "number.",  # 60
                 slipped(max_pool_body, "from_zero")),
         Mistake("zeros", "The padding counts as 0, and 0 beats every negative number. Padding must never win.",  # 61
@@ -1548,8 +1551,9 @@ MAX_POOL_KERNEL = Exercise(
         Mistake("channels_first", "x is read as (N, C, H, W). It is (N, H, W, C): the channels of a pixel lie side "
                 "by side.",  # 119
                 slipped(max_pool_body, "channels_first")),
-        Mistake("first_channels", "Every tile does the first channels. The number along the second axis of the grid "
-                "says which ones it should do.", slipped(max_pool_body, "first_channels")),
+        Mistake("first_channels", "Channels past those of the first tile are not written. A tile's number along the "
+                "second axis of the grid, times BLOCK_C, says where its channels begin.",
+                slipped(max_pool_body, "first_channels")),
         Mistake("not_masked", "The store has no mask for the pixels: the last tile goes past pixel M − 1.",  # 115
                 slipped(max_pool_body, "not_masked")),
     ],

@@ -14,7 +14,7 @@ from cnnlab.calls import Local
 from cnnlab.checks import judge
 from cnnlab.kernels import tl, triton, watch
 from cnnlab.probes import from_json, strided, to_json
-from cnnlab.watch import MissingBarrier, OutOfBounds, Race
+from cnnlab.watch import ManyTruths, MissingBarrier, OutOfBounds, Race
 
 
 @triton.jit
@@ -344,3 +344,49 @@ def test_without_triton_kernels_can_be_defined_and_a_launch_says_what_is_missing
 def test_checks_of_other_exercises_do_not_import_triton():
     code = "import sys, cnnlab; from cnnlab.checks import check; assert 'triton' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@triton.jit
+def relu_by_max(x, y, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y + i, max(tl.load(x + i, mask=i < n), 0.0), mask=i < n)
+
+
+@triton.jit
+def relu_with_and(x, y, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    keep = i >= 0 and i < n
+    tl.store(y + i, tl.maximum(tl.load(x + i, mask=keep), 0.0), mask=keep)
+
+
+@triton.jit
+def relu_by_if(x, y, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(x + i, mask=i < n)
+    if value < 0:
+        value = value * 0
+    tl.store(y + i, value, mask=i < n)
+
+
+@triton.jit
+def relu_number_by_number(x, y, n, BLOCK: tl.constexpr):
+    first = tl.program_id(0) * BLOCK
+    for i in range(first, min(first + BLOCK, n)):
+        value = tl.load(x + i)
+        if value < 0 and i >= 0:
+            value = 0.0
+        tl.store(y + i, value)
+
+
+@pytest.mark.parametrize("kernel", [relu_by_max, relu_with_and, relu_by_if])
+def test_the_truth_of_a_block_is_a_fault(kernel):
+    x, y = torch.randn(5), torch.full((5,), -99.0)
+    with watch(), pytest.raises(ManyTruths, match=r"take single values, and this is a block of shape \(4,\)"):
+        kernel[(2,)](x, y, 5, BLOCK=4)
+
+
+def test_single_values_have_a_truth():
+    x, y = torch.randn(5), torch.full((5,), -99.0)
+    with watch():
+        relu_number_by_number[(2,)](x, y, 5, BLOCK=4)
+    assert torch.equal(y, torch.relu(x))
