@@ -156,7 +156,8 @@ class _Launch:
 
     def create_masked_load(self, ptrs, mask, other, *rest):
         on = np.broadcast_to(_data(mask), ptrs.data.shape)
-        if other is None and not on.all():
+        # Of a single lane nothing is known: there the interpreter takes `other=0.0`, being false, for no `other`.
+        if other is None and on.size > 1 and not on.all():
             from triton.runtime.interpreter import TensorHandle, _get_np_dtype
 
             kind = ptrs.get_element_ty()

@@ -67,8 +67,8 @@ print(obstacle() or f"Triton is there; kernels run on {DEVICE}" + (", in its int
 # This one line is the whole address arithmetic, forwards and backwards.
 
 # %% [markdown]
-# Each of the three results is a sum of the same products, each of one `dy` or y, one weight, one pixel. They differ in
-# what is summed over:
+# All three go through the same triples: one output, one weight, one pixel of x. Of each triple two are multiplied, and
+# added to the third. They differ in what is summed over:
 #
 # $$y[n,p,q,k] = \sum_{r,s,c} x[n,h,w,c]\; \text{weight}[r,s,c,k]$$
 # $$\text{dx}[n,h,w,c] = \sum_{r,s,k} \text{dy}[n,p,q,k]\; \text{weight}[r,s,c,k]$$
@@ -896,8 +896,8 @@ print({name: round(end, 5) for name, end in ends.items()})
 
 # %% [markdown]
 # In bfloat16 it has not moved at all: below 1 its numbers are 2^−8 apart, and a step of less than half of that rounds
-# back to where it was, 100 times. Learning steps are often that small. So the weights are kept in float32, and copied
-# to 16 bits for each forward pass.
+# back to where it was, 100 times. In float16 each step is rounded to 0.00098. Learning steps are often that small. So
+# the weights are kept in float32, and copied to 16 bits for each forward pass.
 #
 # Sums have the same trouble (notebook 17: a sum of ones stops at 2048 in float16). So have squares and exponentials, at
 # the other end of the range:
@@ -1280,7 +1280,7 @@ plt.show()
 # ## All of it together
 #
 # A small network learns the digits. Both of its convolutions are your layer: your `Function`, your two gradient
-# kernels, and forwards the same kernel rotated. The images lie on the device; the rate follows your schedule.
+# kernels, and forwards the one of dx with the rotated weights. The images lie on the device; the rate follows your schedule.
 #
 # In the interpreter a step takes about a second, so without a GPU the first steps run on the kernels and the others on
 # torch's operations. With a GPU all steps run on the kernels. As a test, a second network with the same first weights

@@ -1195,8 +1195,8 @@ CONV_FUNCTION = Exercise(
     random=random_conv_function,
     mistakes=[
         Mistake("kept_as_attributes", "All gradients are right, but when x is changed between forward and backward "
-                "nobody notices. `ctx.save_for_backward` watches over the tensors that it keeps; an attribute of ctx "
-                "does not.",
+                "nobody notices. `ctx.save_for_backward(x, …)` watches over x; nothing watches an attribute of ctx, or "
+                "a copy.",
                 layer_of(_convolve(_as_attributes), _back())),
         Mistake("needs_ignored", "It computes gradients that nobody wants. The first layer of a network need not know "
                 "the gradient of the images: `ctx.needs_input_grad` says for each argument of forward whether one is "
@@ -1329,6 +1329,7 @@ LOSS_SCALE_STEP = Exercise(
             scale_probe([2049, -1, 2], [8, 16, -24], 8.0, 3, 0.25, 4),
             scale_probe([1, 2, -3], [64, -np.inf, 32], 64.0, 2, 0.5, 3),
             scale_probe([4, -2, 1, 5], [16, 0, np.nan, 48], 16.0, 1, 0.5, 3),
+            scale_probe([10, -5, 30], [40000, 50000, -9984], 16384.0, 0, 2.0, 3),
             scale_probe([3, 1, -2], [3 * 2.0**-24, -(2.0**-24), 2.0**-22], 65536.0, 0, 2.0**40, 3)],
     random=random_scale,
     mistakes=[
@@ -1402,12 +1403,15 @@ LOSS_SCALE_STEP = Exercise(
 # ---------------------------------------------------------------------------- learning_rate
 
 def learning_rate(step, steps, warmup, batch_size):
-    """Oracle: half a cosine as the real part of a turning number."""
+    """Oracle: half a cosine as the real part of a turning number.
+
+    Of float32, as a cosine of torch's is: the tolerance is that of float32 then, also for a float.
+    """
     peak = 0.1 * (batch_size / 256)
     if step < warmup:
-        return peak * (step + 1) / warmup
+        return np.array(peak * (step + 1) / warmup, np.float32)
     turned = np.exp(1j * np.pi * (step - warmup) / (steps - warmup))
-    return float(peak * (turned.real + 1) / 2)
+    return np.array(peak * (turned.real + 1) / 2, np.float32)
 
 
 def rate_by_sine(step, steps, warmup, batch_size):

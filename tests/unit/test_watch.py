@@ -152,6 +152,19 @@ def test_a_lane_that_is_masked_out_gives_no_number_unless_other_says_which():
 
 
 @triton.jit
+def one_by_one(x, y, n):
+    i = tl.program_id(0)
+    tl.store(y + i, tl.load(x + i, i < n, other=0.0))
+
+
+def test_other_is_seen_also_where_a_tile_has_one_element():
+    y = numbers(4)
+    with watch():
+        one_by_one[(4,)](numbers(3), y, 3)
+    assert y.tolist() == [*numbers(3).tolist(), 0]
+
+
+@triton.jit
 def square(y, M, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)
     inside = (i < 3)[:, None] & (i < 2)[None, :]
