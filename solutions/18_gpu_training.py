@@ -1035,7 +1035,7 @@ def seconds_of(step, repeats=100):
         end.record()
         torch.cuda.synchronize()
         times.append(start.elapsed_time(end) / 1e3)
-    return float(np.median(times))
+    return np.median(times)
 
 
 def recorded(step):

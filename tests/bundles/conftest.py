@@ -25,7 +25,7 @@ class Outside:
                               encoding="utf-8", timeout=200, env=self.environment())
 
     def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "NBGRADER", "PYTEST"))}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "NBGRADER", "PYTEST", "CNNLAB"))}
         return kept | {"PYTHONPATH": str(self.path), "PYTHONIOENCODING": "utf-8", "HOME": str(self.folder.parent)}
 
 

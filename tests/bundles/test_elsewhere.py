@@ -56,7 +56,7 @@ def test_the_devcontainer_installs_what_ci_does_and_calls_a_target_that_exists()
 @pytest.fixture
 def first_cell():
     """What the reader's page says to run first in a hosted notebook."""
-    return re.search(r"```python\n(.*?)```", (ROOT / "docs/reader.md").read_text(), re.DOTALL)[1]
+    return re.search(r"```ipython\n(.*?)```", (ROOT / "docs/reader.md").read_text(), re.DOTALL)[1]
 
 
 def test_the_first_cell_for_a_hosted_notebook_finds_the_course_in_the_zip(archive, tmp_path, monkeypatch, first_cell):

@@ -69,6 +69,7 @@ def test_what_the_command_line_says_of_speed_reaches_the_training(monkeypatch):
     (["--device", "cpu", "--kernels", "--compile"], "give --kernels or --compile, not both"),
 ])
 def test_what_this_machine_cannot_do_is_said_in_one_sentence(options, said, tiny_mnist, capsys, monkeypatch):
+    monkeypatch.setenv("CNNLAB_DATA", "/nowhere")  # which --data changes: tests after this one want their own
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     if "not both" in said:
         monkeypatch.setenv("TRITON_INTERPRET", "1")
