@@ -6,6 +6,7 @@ plain text and pictures, values are unpacked by cnnlab.wire.  Limits of time and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import secrets
@@ -36,6 +37,7 @@ WAITING = 10  # messages that may wait to be read; the kernel keeps the others, 
 OUTPUT = 16 * MB  # all that one cell may send
 FLOOD = f"Stopped: it printed more than {OUTPUT // MB} MB."
 KEPT = 200_000  # characters of a cell's printed text
+NEVER = 10**9  # milliseconds: days
 LOOK = 0.25  # seconds between two looks at memory and clock
 WALL = 3  # a limit counts processor time; a room that waits, or is kept waiting, has so many times as long
 GROWTH = 512 * MB  # of this process while it reads one answer; zmq keeps unfinished messages out of sight
@@ -167,8 +169,9 @@ class Kernel:
         socket.linger = 0
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE)
         socket.setsockopt(zmq.RCVHWM, WAITING)
-        # Once: by a link in its place, the student's code could lead a second connection elsewhere.
-        socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        # Once: by a link in its place, the student's code could lead a second connection elsewhere.  Not by -1, with which
+        # zmq takes away what was received when the connection ends, also the rest of a message that is half read.
+        socket.setsockopt(zmq.RECONNECT_IVL, NEVER)
         if kind == zmq.SUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
         socket.connect(f"ipc://{self.room.outside(FOLDER)}/socket-{number}")
@@ -217,7 +220,12 @@ class Kernel:
             for socket in (self._shell, self._iopub):
                 if socket not in ready:
                     continue
-                message, size = self._receive(socket)
+                try:
+                    frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:  # its connection ended after the poll, and what was waiting went with it
+                    del ready[socket]
+                    continue
+                message, size = self._read(frames)
                 received += size
                 if message is None or message["parent_header"].get("msg_id") != parent:
                     continue
@@ -249,7 +257,8 @@ class Kernel:
                     stopped = FLOOD
                 if stopped:
                     end = now + GRACE
-                    signal.pidfd_send_signal(self._process, signal.SIGINT)
+                    with contextlib.suppress(ProcessLookupError):  # gone by itself; the next look says so
+                        signal.pidfd_send_signal(self._process, signal.SIGINT)
             elif stopped and (now > end or received > 4 * OUTPUT):
                 self._code()
                 raise Ended(stopped)
@@ -261,9 +270,8 @@ class Kernel:
                 raise Ended(FLOOD)
         return stopped
 
-    def _receive(self, socket):
+    def _read(self, frames):
         """(message or None, bytes).  Nothing a kernel sends can make this raise."""
-        frames = socket.recv_multipart(copy=False)
         size = sum(map(len, frames)) + 100 * len(frames)
         if size > OUTPUT or len(frames) > 1000:  # an answer has as many frames as there are arrays, and some
             return None, size

@@ -1,5 +1,6 @@
 """The room in which student code runs, warm and cold: what it can see, do and use up, and what is left of it."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import zmq
 
 from autograder.inside.lock_down import MB, Limits
 from autograder.sandbox import room as rooms
@@ -353,3 +355,24 @@ def test_a_filter_that_cannot_be_made_stops_the_kernel(tmp_path):
               "l._filter = lambda seccomp: None\nl.lock_down(l.Limits(), 12345 if __import__('os').getuid() == 0 else None)")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1 and "the room is not closed" in done.stderr
+
+
+def test_messages_that_vanish_with_their_kernel_are_not_waited_for(kernel):
+    """Its connection may end between the moment in which a message is there and the one in which it is read."""
+    class Poller:
+        def __init__(self, own):
+            self.own = own
+
+        def poll(self, wait):
+            ready = self.own.poll(wait)
+            if any(socket in dict(ready) for socket in (kernel._shell, kernel._iopub)):
+                with contextlib.suppress(ProcessLookupError):  # at the second time
+                    os.kill(kernel.room.kernel, 9)
+                time.sleep(0.5)
+                for socket in (kernel._shell, kernel._iopub):
+                    socket.getsockopt(zmq.EVENTS)  # has libzmq act on what happened, as every hundredth read does
+            return ready
+
+    kernel._poller = Poller(kernel._poller)
+    with pytest.raises(Ended):
+        kernel.execute("print(1)", 5)
